@@ -1,0 +1,128 @@
+// The engine: takes requests, runs the model step by step, hands back tokens and text.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "sched/request.h"
+#include "sched/scheduler.h"
+#include "tensor/dtype.h"
+#include "text/tokenizer.h"
+
+namespace sgl {
+
+struct TopLogprob {
+  float logprob;
+  TokenId token;
+};
+
+// Log-probabilities of one position.
+struct PositionLogprob {
+  TokenId token = 0;
+  std::optional<float> logprob;         // nothing for the first prompt position
+  std::vector<TopLogprob> top;          // top_logprobs_num entries, descending
+  std::vector<TopLogprob> token_ids;    // for token_ids_logprob, in that order
+};
+
+// Everything that one step says about one request. Plain value; moves from the engine thread to the sink.
+struct TokenDelta {
+  RequestId id{};
+  std::vector<TokenId> tokens;                    // new output tokens: one, or none when a queued request ends
+  std::string text;                               // new text, already free of stop strings and of half characters
+  std::vector<PositionLogprob> output_logprobs;   // one per token, if asked for
+  std::vector<PositionLogprob> input_logprobs;    // with the first delta, if asked for
+  std::optional<Finish> finish;                   // the last delta has it
+  int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;  // running totals
+  int64_t num_retractions = 0;
+  double e2e_latency_s = 0, queue_time_s = 0;     // with finish
+};
+
+// Called on the engine thread, in order; must not block. After the delta with `finish` it is destroyed.
+using Sink = std::function<void(TokenDelta)>;
+
+struct EngineConfig {
+  std::string model_path;
+  std::string tokenizer_path;       // "" : model_path
+  std::string served_model_name;    // "" : model_path
+  std::string dtype = "auto";       // auto, float32, float16/half, bfloat16
+  std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32
+  std::string load_format = "auto";
+  std::string json_model_override_args = "{}";
+  int64_t context_length = 0;       // 0: the model's
+  int64_t max_total_tokens = 0;     // 0: from mem_fraction_static
+  double mem_fraction_static = 0;   // 0: automatic
+  int page_size = 16;
+  bool disable_radix_cache = false;
+  std::optional<int64_t> random_seed;
+  int threads = 0;                  // 0: one per usable CPU
+  int max_queued_inbox = 65536;
+  int decode_log_interval = 40;
+  std::string weight_version = "default";
+  SchedConfig sched;                // context_length and unset sizes are filled in by the engine
+};
+
+// What does not change after start.
+struct EngineInfo {
+  std::string model_path, tokenizer_path, served_model_name, weight_version;
+  std::string model_type;
+  std::vector<std::string> architectures;
+  int64_t context_length = 0, vocab_size = 0;
+  int64_t max_total_tokens = 0, max_req_input_len = 0;
+  int max_running_requests = 0;
+  int page_size = 0;
+  std::vector<TokenId> eos_ids;
+  int64_t weight_bytes = 0, kv_bytes = 0;
+  Json generation_config;           // null if none
+  std::string isa;
+  int threads = 0;
+};
+
+struct EngineStats {
+  SchedStats sched;
+  double last_gen_throughput = 0;   // tokens/s in the last decode window
+  int64_t tokens_produced = 0;      // since start
+  int64_t steps = 0;
+};
+
+// Owns the engine thread, the scheduler, the caches and the model.
+class Engine {
+ public:
+  // Loads the model and starts the engine thread. Errors name file, tensor, option.
+  static Result<std::unique_ptr<Engine>> Create(EngineConfig config);
+  ~Engine();  // aborts what is left ("Server is shutting down", 503), joins
+
+  // Thread: any. Errors: kInvalidArgument (empty prompt, id outside the vocabulary, too long, duplicate rid), kExhausted (inbox full),
+  // kUnavailable (shutting down). Once it returns an id, exactly one delta with `finish` will come.
+  Result<RequestId> Submit(GenerateRequest request, Sink sink);
+  // Thread: any. Idempotent; unknown ids are ignored. The request still gets its Finish ("Aborted", or "Abort in waiting queue").
+  void Abort(RequestId id);
+  void AbortRid(const std::string& rid);  // exact match, and "<rid>_<index>" of its batch
+  void AbortAll();
+
+  // Empties the prefix cache when fully idle; waits up to `timeout` for that. `done` is called once, on the engine thread.
+  void FlushCache(std::chrono::milliseconds timeout, std::function<void(bool)> done);
+
+  // No new requests from now on (kUnavailable); true when everything in flight has ended before the deadline.
+  bool Drain(std::chrono::milliseconds timeout);
+
+  const EngineInfo& info() const;
+  EngineStats stats() const;  // Thread: any; a snapshot
+  std::shared_ptr<const Tokenizer> tokenizer() const;
+  const std::string& chat_template() const;  // "" if the model has none
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sgl

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kv/kv_store.h"
+
+namespace sgl {
+
+int64_t KvStore::BytesPerToken(int layers, int32_t groups, int32_t width, DType dtype) {
+  return int64_t{2} * layers * groups * width * Info(dtype).block_bytes;
+}
+
+Result<KvStore> KvStore::Allocate(int layers, int32_t groups, int32_t width, DType dtype, int64_t tokens) {
+  tokens = (tokens + kKvBlock - 1) / kKvBlock * kKvBlock;
+  KvStore store;
+  TRY(store.buffer_, Buffer::Allocate(static_cast<size_t>(BytesPerToken(layers, groups, width, dtype) * tokens)));
+  const int64_t half = tokens * groups * width * Info(dtype).block_bytes;
+  for (int i = 0; i < layers; ++i) {
+    std::byte* base = store.buffer_.data() + 2 * half * i;
+    store.layers_.push_back({.k = base, .v = base + half, .dtype = dtype, .groups = groups, .width = width});
+  }
+  return store;
+}
+
+}  // namespace sgl

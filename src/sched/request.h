@@ -1,0 +1,75 @@
+// The vocabulary of a request's life: what is asked for, and the one way it ends.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+
+namespace sgl {
+
+// One request's sampling parameters, validated and normalised. Names, defaults and ranges: SGLang's SamplingParams.
+struct SamplingParams {
+  std::optional<int64_t> max_new_tokens = 128;  // nothing: up to the context
+  int64_t min_new_tokens = 0;
+  double temperature = 1.0;         // < 1e-6: greedy
+  double top_p = 1.0;               // (0, 1]
+  int64_t top_k = -1;               // -1: all
+  double min_p = 0.0;               // [0, 1]
+  double frequency_penalty = 0.0;   // [-2, 2]
+  double presence_penalty = 0.0;    // [-2, 2]
+  double repetition_penalty = 1.0;  // (0, 2]
+  std::vector<std::string> stop;
+  std::vector<TokenId> stop_token_ids;
+  std::vector<std::string> stop_regex;
+  bool ignore_eos = false;
+  int64_t n = 1;
+  bool skip_special_tokens = true;
+  bool spaces_between_special_tokens = true;
+  bool no_stop_trim = false;
+  std::vector<std::pair<TokenId, float>> logit_bias;
+  std::optional<int64_t> sampling_seed;  // the same seed gives the same tokens, always
+  std::optional<int> stream_interval;
+};
+
+// One prompt, one sample: what Engine::Submit takes.
+struct GenerateRequest {
+  std::string rid;                  // the client's name for it; unique among the living
+  std::vector<TokenId> prompt;      // never empty
+  SamplingParams sampling;          // n is already expanded: ignored
+  bool return_logprob = false;
+  int64_t logprob_start_len = -1;   // -1: output only; else the first prompt position
+  int top_logprobs_num = 0;
+  std::vector<TokenId> token_ids_logprob;
+  std::string extra_key;            // cache namespace
+  int64_t priority = 0;
+  bool internal = false;            // health probe: not logged
+};
+
+enum class FinishKind { kStop, kLength, kAbort };
+
+// Why a request ended. Every accepted request gets exactly one.
+struct Finish {
+  FinishKind kind = FinishKind::kStop;
+  std::variant<std::monostate, TokenId, std::string> matched;  // kStop: the token id, or the stop string / regex / "NaN happened"
+  int64_t length = 0;                                          // kLength: max_new_tokens
+  std::string message;                                         // kAbort
+  int status_code = 0;                                         // kAbort: the HTTP status; 0: none (HTTP 200 with finish_reason abort)
+  std::string err_type;                                        // kAbort: "BadRequestError"...; "" if none
+
+  static Finish Abort(std::string message, int status_code = 0, std::string err_type = "") {
+    Finish f;
+    f.kind = FinishKind::kAbort;
+    f.message = std::move(message);
+    f.status_code = status_code;
+    f.err_type = std::move(err_type);
+    return f;
+  }
+};
+
+}  // namespace sgl

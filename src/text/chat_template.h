@@ -1,0 +1,28 @@
+// Chat templates: Jinja2 as transformers' apply_chat_template runs it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace sgl {
+
+// Thread: immutable after Parse; Render may run on several threads at once.
+class ChatTemplate {
+ public:
+  // Errors: "line 12: expected 'endif', found 'endfor'".
+  static Result<std::unique_ptr<ChatTemplate>> Parse(std::string source);
+  virtual ~ChatTemplate() = default;
+
+  // variables: an object: messages, tools, add_generation_prompt, bos_token, eos_token, chat_template_kwargs' members...
+  // Errors (kInvalidArgument): raise_exception's message; undefined attribute; step, depth, output or time limit.
+  virtual Result<std::string> Render(const Json& variables) const = 0;
+
+  // True when the template walks over message.content as a list of parts ("openai" format); false: content must be a string.
+  virtual bool wants_content_parts() const = 0;
+};
+
+}  // namespace sgl
