@@ -95,7 +95,8 @@ Sampled ActiveRequest::Decide() {
   if (!stop_regex_.empty()) {
     output_text_ += piece;
     for (size_t i = 0; i < stop_regex_.size() && !sampled.hit; ++i) {
-      if (!stop_regex_[i].Find(output_text_, 0)) continue;
+      RegexMatch match;
+      if (stop_regex_[i].Find(output_text_, 0, &match) != RegexOutcome::kMatch) continue;
       sampled.hit = Finish{};
       sampled.hit->matched = request_.sampling.stop_regex[i];
     }

@@ -128,7 +128,7 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
       return InvalidArgument(fmt::format("logit_bias must has keys in [0, {}], got {}.", loaded_.info.vocab_size - 1, token));
   std::vector<Regex> stop_regex;
   for (const std::string& pattern : request.sampling.stop_regex) {
-    auto regex = Regex::Compile(pattern);
+    auto regex = Regex::Compile(pattern, RegexSyntax::kPython);
     if (!regex.ok()) return std::move(regex).error().In(fmt::format("stop_regex '{}'", pattern));
     stop_regex.push_back(*std::move(regex));
   }
