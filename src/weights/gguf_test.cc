@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "weights/test_kit.h"
 
@@ -103,11 +102,13 @@ TEST(Gguf, HugeCountsFailAtOnce) {
 TEST(Gguf, RefusesBrokenMetadata) {
   ExpectHas(ErrorOf(GgufBuilder().Value("k", 13, "xxxxxxxx").Build(0)), "metadata \"k\": unknown value type 13");
   ExpectHas(ErrorOf(GgufBuilder().Value("k", test::kBool, "\x02").Build(0)), "expected a bool (0 or 1), found 2");
-  ExpectHas(ErrorOf(GgufBuilder().Value("k", test::kArray, Raw(uint32_t{13}) + Raw(uint64_t{0})).Build(0)), "unknown array element type 13");
+  ExpectHas(ErrorOf(GgufBuilder().Value("k", test::kArray, Raw(uint32_t{13}) + Raw(uint64_t{0})).Build(0)),
+            "unknown array element type 13");
   ExpectHas(ErrorOf(GgufBuilder().Number("k", 1).Number("k", 2).Build(0)), "metadata \"k\" appears twice");
   std::string nested;
   for (int i = 0; i < 9; ++i) nested += Raw(uint32_t{test::kArray}) + Raw(uint64_t{1});
-  ExpectHas(ErrorOf(GgufBuilder().Value("k", test::kArray, nested + Raw(uint32_t{test::kU8}) + Raw(uint64_t{0})).Build(0)), "nested more than 8 deep");
+  ExpectHas(ErrorOf(GgufBuilder().Value("k", test::kArray, nested + Raw(uint32_t{test::kU8}) + Raw(uint64_t{0})).Build(0)),
+            "nested more than 8 deep");
   for (const uint32_t bad : {0u, 3u, 48u, 0x80000000u})
     ExpectHas(ErrorOf(GgufBuilder().Number("general.alignment", bad).Build(0)), "general.alignment: expected a power of two");
   ExpectHas(ErrorOf(GgufBuilder().String("general.alignment", "32").Build(0)), "general.alignment: expected a power of two");

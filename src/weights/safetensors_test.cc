@@ -105,8 +105,8 @@ TEST(Safetensors, NamesTheTypeItLacks) {
 
 TEST(Safetensors, RefusesRangesThatDoNotTile) {
   const auto two = [](std::string_view a, std::string_view b, size_t data_bytes) {
-    return HeaderError(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":)" + std::string(a) + R"(},"b":{"dtype":"U8","shape":[2],"data_offsets":)" +
-                           std::string(b) + "}}",
+    return HeaderError(R"({"a":{"dtype":"U8","shape":[2],"data_offsets":)" + std::string(a) +
+                           R"(},"b":{"dtype":"U8","shape":[2],"data_offsets":)" + std::string(b) + "}}",
                        data_bytes);
   };
   ExpectHas(two("[0,2]", "[1,3]", 3), "tensor \"b\": expected its data at offset 2, found 1 (overlaps");
@@ -153,7 +153,8 @@ TEST(MappedFiles, ErrorsSayWhatIsThere) {
 
 TEST(MappedFiles, HintsKeepTheData) {
   const TempDir dir;
-  std::string header = R"({"a":{"dtype":"U8","shape":[100000],"data_offsets":[0,100000]},"e":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})";
+  std::string header =
+      R"({"a":{"dtype":"U8","shape":[100000],"data_offsets":[0,100000]},"e":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})";
   const std::string text = Safetensors(header, 100000);
   const auto file = OpenSafetensors(dir.Write("f", text));
   ASSERT_TRUE(file.ok()) << file.error().message;
@@ -193,7 +194,8 @@ TEST(SafetensorsDir, IndexErrors) {
   for (const char* name : {"../a.safetensors", "/etc/passwd", "..", ".", "", "a\\u0000b"})
     ExpectHas(message(std::string(R"({"weight_map":{"x":")") + name + "\"}}"), "expected a plain file name");
   ExpectHas(message(R"({"weight_map":{"p":"1","q":"2","r":"3","s":"4","t":"5"}})"), "lists files that are missing: 1, 2, 3 and 2 more");
-  ExpectHas(message(R"({"weight_map":{"x":"a.safetensors","y":"a.safetensors"}})"), "tensors that their files lack: \"y\" (in a.safetensors)");
+  ExpectHas(message(R"({"weight_map":{"x":"a.safetensors","y":"a.safetensors"}})"),
+            "tensors that their files lack: \"y\" (in a.safetensors)");
 }
 
 TEST(SafetensorsDir, TheIndexChoosesBetweenFiles) {

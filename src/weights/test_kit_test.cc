@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "weights/test_kit.h"
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -6,7 +8,6 @@
 
 #include "base/json.h"
 #include "weights/tensor_table.h"
-#include "weights/test_kit.h"
 
 namespace sgl::test {
 namespace {
