@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -119,7 +120,7 @@ class GgufBuilder {
   std::string values_, tensors_;
 };
 
-inline std::filesystem::path GoldenDir() { return std::filesystem::path(SGLANG_SOURCE_DIR) / "tests/goldens/weights"; }
+std::filesystem::path GoldenDir();
 
 // One line per tensor: name, dtype, shape, bytes in hex. Sorted, so that two such texts compare whole files.
 std::string Describe(const WeightFile& file);

@@ -21,6 +21,8 @@ std::string Joined(std::vector<std::string> lines) {
 
 }  // namespace
 
+std::filesystem::path GoldenDir() { return std::filesystem::path(SGLANG_SOURCE_DIR) / "tests/goldens/weights"; }
+
 std::string Describe(const WeightFile& file) {
   std::vector<std::string> lines;
   for (const TensorRef& t : file.tensors()) {
