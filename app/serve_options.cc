@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/serve_options.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+#include <utility>
+
+#include "base/env.h"
+
+namespace sgl {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kMaxTokens = 1e12;
+
+std::chrono::milliseconds FromSeconds(double seconds) { return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)); }
+
+void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
+  SchedConfig& sched = engine.sched;
+  sched.init_new_token_ratio = env::kInitNewTokenRatio.Get();
+  sched.min_new_token_ratio_factor = env::kMinNewTokenRatioFactor.Get();
+  sched.new_token_ratio_decay_steps = static_cast<int>(env::kNewTokenRatioDecaySteps.Get());
+  sched.clip_max_new_tokens = static_cast<int>(env::kClipMaxNewTokens.Get());
+  sched.waiting_timeout_s = env::kReqWaitingTimeout.Get();
+  sched.running_timeout_s = env::kReqRunningTimeout.Get();
+  sched.test_retract_interval = env::kTestRetract.Get() ? static_cast<int>(env::kTestRetractInterval.Get()) : 0;
+  api.health_timeout = FromSeconds(env::kHealthCheckTimeout.Get());
+  api.health_generates = env::kHealthGenerates.Get();
+  api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());
+}
+
+void VisitModel(ServeOptions& o, Options& field) {
+  EngineConfig& engine = o.engine;
+  field.Group("Model and tokenizer");
+  field("model-path", engine.model_path,
+        "a Hugging Face directory, a .gguf file, or the name of a model in the Hugging Face cache; required", Aliases{{"model"}},
+        OptionTrait::kZeroIsUnset);
+  field("tokenizer-path", engine.tokenizer_path, "where the tokenizer is; unset: in the model", OptionTrait::kZeroIsUnset);
+  field("revision", o.revision, "branch, tag or commit of a model in the Hugging Face cache; unset: main", OptionTrait::kZeroIsUnset);
+  field("load-format", engine.load_format, "where weights come from; dummy: random ones",
+        Choices{{"auto", "safetensors", "gguf", "dummy"}});
+  field("dtype", engine.dtype, "type of weights and activations that are not quantised",
+        Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
+  field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
+        Choices{{"auto", "bfloat16", "bf16", "float16", "float32"}});
+  field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
+        OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
+  field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");
+  field("weight-version", engine.weight_version, "a label that replies repeat");
+  field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
+  field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
+}
+
+void VisitHttp(ServeOptions& o, Options& field) {
+  ApiConfig& api = o.api;
+  field.Group("HTTP server");
+  field("host", api.http.host, "address to listen on; 0.0.0.0: every interface");
+  field("port", api.http.port, "TCP port; 0: any free one");
+  field("api-key", api.api_key, "requests must carry it as a bearer token; unset: open to everybody who can connect", OptionTrait::kSecret,
+        OptionTrait::kZeroIsUnset);
+  field("admin-api-key", api.admin_api_key, "the same for administrative routes", OptionTrait::kSecret, OptionTrait::kZeroIsUnset);
+  field("served-model-name", o.engine.served_model_name, "the model's name in the API, without ':'; unset: the model path",
+        OptionTrait::kZeroIsUnset);
+  field("chat-template", o.chat_template, "a .jinja or .json file, or chatml, llama-2, llama-3, plain; unset: the model's",
+        OptionTrait::kZeroIsUnset);
+  field("sampling-defaults", api.sampling_defaults,
+        "where sampling parameters that a request leaves out come from: generation_config.json or OpenAI's", Choices{{"model", "openai"}});
+  field("preferred-sampling-params", api.preferred_sampling_params, "JSON object of sampling parameters that replace the defaults");
+  field("enable-cache-report", api.enable_cache_report, "say in usage how many prompt tokens came from the cache");
+  field("stream-interval", api.stream_interval, "tokens per streamed piece", Range{1, 1 << 20});
+  field("incremental-streaming-output", api.incremental_streaming_output, "native streams carry only what is new",
+        Deprecated{{"stream-output"}});
+  field("skip-server-warmup", api.skip_server_warmup, "be ready without a first request");
+  field("tokenizer-worker-num", api.text_threads, "threads that parse requests, render templates and tokenize", Range{1, 256});
+  field("shutdown-timeout", api.shutdown_timeout, "seconds that running requests get to finish after SIGTERM", Range{0, 1e6});
+}
+
+void VisitScheduling(ServeOptions& o, Options& field) {
+  EngineConfig& engine = o.engine;
+  SchedConfig& sched = engine.sched;
+  field.Group("Memory and scheduling");
+  field("mem-fraction-static", engine.mem_fraction_static, "share of memory for weights and KV cache; unset: automatic",
+        OptionTrait::kZeroIsUnset, Range{0, 1, true});
+  field("max-total-tokens", engine.max_total_tokens, "size of the KV cache in tokens; unset: from --mem-fraction-static",
+        OptionTrait::kHumanInt, OptionTrait::kZeroIsUnset, Range{1, kMaxTokens});
+  field("page-size", engine.page_size, "tokens per page of the KV cache", Range{1, 1024});
+  field("max-running-requests", sched.max_running_requests, "requests decoding at once", Range{1, 65536});
+  field("max-queued-requests", sched.max_queued_requests, "requests waiting at most, others get a 503; unset: no limit",
+        OptionTrait::kZeroIsUnset, Range{1, 1 << 30});
+  field("chunked-prefill-size", sched.chunked_prefill_size, "prompt tokens per step, a multiple of the page size; -1: whole prompts",
+        OptionTrait::kHumanInt, Range{-1, 1 << 24});
+  field("max-prefill-tokens", sched.max_prefill_tokens, "prompt tokens of one prefill batch", OptionTrait::kHumanInt, Range{1, 1 << 28});
+  field("schedule-policy", sched.schedule_policy, "who goes first", Choices{{"fcfs", "lpm", "random", "dfs-weight", "lof"}});
+  field("schedule-conservativeness", sched.schedule_conservativeness, "above 1: admit later, retract less", Range{0, kInfinity});
+  field("disable-radix-cache", engine.disable_radix_cache, "do not reuse the keys and values of common prefixes");
+  field("random-seed", engine.random_seed, "seed of sampling; unset: a random one");
+}
+
+}  // namespace
+
+void ServeOptions::VisitEngine(Options& field) {
+  VisitModel(*this, field);
+  VisitScheduling(*this, field);
+}
+
+void ServeOptions::Visit(Options& field) {
+  VisitEngine(field);
+  VisitHttp(*this, field);
+  field.Group("Logging");
+  field("log-level", log_level, "least important lines to write to stderr", Choices{{"debug", "info", "warning", "error", "critical"}});
+  field("log-requests", api.log_requests, "one line per request and per reply");
+  field("decode-log-interval", engine.decode_log_interval, "decode steps between two lines of statistics", Range{1, 1 << 30});
+  field.Group("Other");
+  field("config", config_file, "a YAML file with flags as keys; flags on the command line win", OptionTrait::kZeroIsUnset);
+  field("print-env", print_env, "print the environment variables with types, defaults and values, then stop");
+  field("help-markdown", help_markdown, "print docs/options.md, then stop", OptionTrait::kHidden);
+  field.Foreign(ForeignFlags());
+}
+
+Status ServeOptions::Finish() {
+  if (engine.model_path.empty()) return InvalidArgument("the following arguments are required: --model-path");
+  if (engine.served_model_name.empty()) engine.served_model_name = engine.model_path;
+  if (engine.served_model_name.find(':') != std::string::npos)
+    return InvalidArgument(
+        fmt::format("argument --served-model-name: '{}' contains ':', which is reserved for adapters", engine.served_model_name));
+  const int chunk = engine.sched.chunked_prefill_size;
+  if (chunk == 0) return InvalidArgument("argument --chunked-prefill-size: 0 is neither -1 nor a number of tokens");
+  if (chunk > 0 && chunk % engine.page_size != 0)
+    return InvalidArgument(fmt::format("argument --chunked-prefill-size: {} is not a multiple of --page-size {}", chunk, engine.page_size));
+  if (engine.max_total_tokens != 0 && engine.max_total_tokens < engine.page_size)
+    return InvalidArgument(
+        fmt::format("argument --max-total-tokens: {} is less than one page of {} tokens", engine.max_total_tokens, engine.page_size));
+  const Result<Json> overrides = ParseJson(engine.json_model_override_args);
+  if (!overrides.ok()) return Error(overrides.error()).In("argument --json-model-override-args");
+  if (!overrides->is_object())
+    return InvalidArgument(fmt::format("argument --json-model-override-args: expected a JSON object, got {}", overrides->type_name()));
+  if (engine.dtype == "half") engine.dtype = "float16";
+  if (engine.dtype == "float") engine.dtype = "float32";
+  if (!chat_template.empty()) {
+    Result<std::string> text = ReadChatTemplate(chat_template);
+    if (!text.ok()) return std::move(text).error().In("argument --chat-template");
+    api.chat_template = *std::move(text);
+  }
+  ApplyEnvironment(engine, api);
+  return {};
+}
+
+Result<std::vector<int>> ParseCpuList(std::string_view text) {
+  constexpr int64_t kMaxCpu = 4095;
+  const Error invalid = InvalidArgument(fmt::format("'{}' is not a list of CPUs such as 0-15,32", text));
+  std::vector<int> cpus;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string_view part = text.substr(begin, end - begin);
+    const size_t dash = part.find('-');
+    const auto first = ParseEnv<int64_t>(part.substr(0, dash));
+    const auto last = dash == std::string_view::npos ? first : ParseEnv<int64_t>(part.substr(dash + 1));
+    if (!first || !last || *first < 0 || *last < *first || *last > kMaxCpu) return invalid;
+    for (int64_t cpu = *first; cpu <= *last; ++cpu) cpus.push_back(static_cast<int>(cpu));
+    begin = end + 1;
+  }
+  return cpus;
+}
+
+}  // namespace sgl
