@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <atomic>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <random>
 #include <thread>
@@ -159,6 +160,24 @@ TEST(HttpOnClose, FiresOnceWhenTheClientLeaves) {
       EXPECT_EQ(closed, 1);
     }
   }
+}
+
+TEST(HttpOnClose, IsCalledEvenIfTheServerStopsFirst) {
+  Shelf shelf;
+  TestServer server(shelf.handler());
+  RawClient client(server.port());
+  client.Send("GET / HTTP/1.1\r\n\r\n");
+  const ExchangePtr exchange = shelf.Take();
+  client.Reset();
+  ASSERT_TRUE(WaitUntil([&] { return exchange->closed(); }));
+  std::promise<void> go;
+  server->Post([ready = go.get_future().share()] { ready.wait(); });
+  server->Stop();
+  std::atomic<int> closed{0};
+  exchange->OnClose([&] { ++closed; });  // queued behind the stop
+  go.set_value();
+  server.Destroy();
+  EXPECT_EQ(closed, 1);
 }
 
 TEST(HttpOnClose, NotAfterCompletion) {

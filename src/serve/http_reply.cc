@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <utility>
 
 #include "base/json.h"
@@ -74,6 +75,21 @@ void AppendHeader(std::string& out, std::string_view name, std::string_view valu
   append(value);
   out += "\r\n";
 }
+
+// Runs once, also when the server drops its tasks or is gone: then wherever the last copy dies.
+class Promised {
+ public:
+  explicit Promised(std::function<void()> task) : task_(std::move(task)) {}
+  Promised(const Promised&) = delete;
+  Promised& operator=(const Promised&) = delete;
+  ~Promised() { Run(); }
+  void Run() {
+    if (const auto task = std::exchange(task_, nullptr)) task();
+  }
+
+ private:
+  std::function<void()> task_;
+};
 
 class Exchange final : public HttpExchange {
  public:
@@ -271,7 +287,9 @@ void HttpReply::OnClose(std::function<void()> callback) {
     }
   }
   if (!callback) return;
-  if (loop_->on_http_thread() || !loop_->Post(callback)) callback();
+  if (loop_->on_http_thread()) return callback();
+  const auto promise = std::make_shared<Promised>(std::move(callback));
+  loop_->Post([promise] { promise->Run(); });
 }
 
 bool HttpReply::closed() const {

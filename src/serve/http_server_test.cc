@@ -102,20 +102,22 @@ TEST(HttpServer, RepliesWithoutBodyHaveNoLength) {
   }
 }
 
+// More than the server reads ahead, so that it also has to stop and to go on reading.
 TEST(HttpServer, AnswersPipelinedRequestsInOrder) {
   Shelf shelf;
   TestServer server(shelf.handler());
   RawClient client(server.port());
+  const std::string body(10000, 'b');
   std::string all;
   constexpr int kRequests = 200;
-  for (int i = 0; i < kRequests; ++i) all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
-  client.Send(all);
+  for (int i = 0; i < kRequests; ++i) all += "POST /" + std::to_string(i) + " HTTP/1.1\r\nContent-Length: 10000\r\n\r\n" + body;
+  const auto sender = std::async(std::launch::async, [&] { return client.Send(all); });
   for (int i = 0; i < kRequests; ++i) {
     const ExchangePtr exchange = shelf.Take();
     ASSERT_TRUE(exchange);
     EXPECT_EQ(exchange->request().path, "/" + std::to_string(i));
     Echo(exchange);
-    EXPECT_EQ(client.ReadReply().body, "POST /" + std::to_string(i) + " [abc]");
+    EXPECT_EQ(client.ReadReply().body, "POST /" + std::to_string(i) + " [" + body + "]");
   }
 }
 
