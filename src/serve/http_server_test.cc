@@ -173,7 +173,8 @@ TEST(HttpServer, ContinuesOnlyWhenTheSizeIsAcceptable) {
   client.Send("body");
   EXPECT_EQ(client.ReadReply().body, "POST /e [body]");
   // The body is already there: no need to ask for it.
-  client.Send("POST /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody");
+  client.Send("POST /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbo");
+  client.Send("dy");
   EXPECT_EQ(client.ReadReply().body, "POST /e [body]");
   client.Send("POST /e HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n");
   EXPECT_EQ(client.ReadReply().status, 413);
@@ -250,7 +251,7 @@ TEST(HttpServer, SaysTooLargeToAClientThatKeepsSending) {
   TestServer server(Echo, config);
   RawClient client(server.port());
   client.Send("POST / HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n");
-  client.Send(std::string(4000000, 'x'));  // all of it, before looking at the answer
+  EXPECT_TRUE(client.Send(std::string(4000000, 'x')));  // all of it, before looking at the answer
   const RawReply reply = client.ReadReply();
   EXPECT_EQ(reply.status, 413);
   EXPECT_EQ(reply.body.find(R"({"object":"error","message":"the request body is larger)"), 0u);
