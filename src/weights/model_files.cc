@@ -71,7 +71,8 @@ Result<Templates> FindTemplates(const fs::path& dir, const Json& tokenizer_confi
   return ReadTemplates(tokenizer_config["chat_template"], dir / "tokenizer_config.json");
 }
 
-Result<ModelFiles> OpenDirectory(const fs::path& dir) {
+// Everything of a directory but its weights.
+Result<ModelFiles> ReadTextFiles(const fs::path& dir) {
   ModelFiles model;
   model.path = dir;
   TRY(model.config, ReadObject(dir / "config.json"));
@@ -83,6 +84,11 @@ Result<ModelFiles> OpenDirectory(const fs::path& dir) {
   TRY(Templates templates, FindTemplates(dir, model.tokenizer_config));
   model.chat_template = std::move(templates.chat);
   model.chat_template_tool_use = std::move(templates.tool_use);
+  return model;
+}
+
+Result<ModelFiles> OpenDirectory(const fs::path& dir) {
+  TRY(ModelFiles model, ReadTextFiles(dir));
   TRY(model.weights, OpenSafetensorsDir(dir));
   return model;
 }
@@ -135,6 +141,11 @@ std::vector<std::string> GgufModelsIn(const fs::path& dir) {
 }
 
 }  // namespace
+
+Result<ModelFiles> OpenModelText(const fs::path& path) {
+  if (Exists(path / "tokenizer.json")) return ReadTextFiles(path);
+  return OpenModel(path);
+}
 
 Result<ModelFiles> OpenModel(const fs::path& path) {
   std::error_code error;

@@ -84,6 +84,8 @@ struct ModelFiles {
 // Errors: nothing there, neither form, config.json missing or not an object, unknown GGUF architecture, no weights (a .bin/.pt is refused
 // with a hint).
 Result<ModelFiles> OpenModel(const std::filesystem::path& path);
+// For --tokenizer-path: like OpenModel, but a directory with a tokenizer.json needs no weights (weights is then null).
+Result<ModelFiles> OpenModelText(const std::filesystem::path& path);
 
 // Hugging Face names for GGUF tensors of the dense decoder families: "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight";
 // "" if the name is unknown. rope_freqs.weight is kept under its own name.
