@@ -92,7 +92,7 @@ struct Scheduler::Impl {
   struct Budget;
   enum class Admission { kAdmitted, kSkipped, kStop };
   void PlanPrefill(TimePoint now, std::vector<Ended>& ended);
-  void ContinuePartial(Budget& budget, TimePoint now, std::vector<Ended>& ended);
+  void ContinuePartial(Budget& budget, TimePoint now);
   void AdmitWaiting(Budget& budget, TimePoint now, std::vector<Ended>& ended);
   Admission TryAdmit(LiveRequest& r, Budget& budget, TimePoint now, std::vector<Ended>& ended);
   void PlanDecode(TimePoint now, std::vector<Ended>& ended);

@@ -44,7 +44,8 @@ Scheduler::Impl::Impl(const SchedConfig& c, KvCache& k)
       min_ratio(max_ratio * c.min_new_token_ratio_factor),
       ratio(max_ratio) {
   CHECK(policy != nullptr && "schedule_policy was not validated");
-  CHECK(config.max_running_requests > 0 && (config.chunked_prefill_size == -1 || config.chunked_prefill_size > 0));
+  CHECK(config.max_running_requests > 0 && config.max_prefill_tokens > 0 &&
+        (config.chunked_prefill_size == -1 || config.chunked_prefill_size > 0));
 }
 
 // Into the queue, at its place by arrival: a retracted request goes in front of those that came after it.

@@ -145,6 +145,45 @@ TEST(Scheduler, AbortBetweenSweepAndPlanIsNotComputed) {
   EXPECT_TRUE(sched.idle());
 }
 
+// The same between two chunks, with memory so short that the others need its pages at once.
+TEST(Scheduler, AnAbortedPartialRequestGivesWayFirst) {
+  SchedConfig c = Config();
+  c.chunked_prefill_size = 4;
+  c.clip_max_new_tokens = 1;
+  KvCache cache(27, 1, true);
+  Scheduler sched(c, cache);
+  for (uint64_t id = 1; id <= 12; ++id) ASSERT_TRUE(sched.Add(Request(id, {static_cast<TokenId>(id)}, 50), {}).ok());
+  ASSERT_TRUE(sched.Add(Request(13, Tokens(100, 5), 0), {}).ok());
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Step(sched).empty());
+  ASSERT_EQ(sched.stats().running, 13);
+  sched.Abort(RequestId{13}, Finish::Abort("Aborted"));
+  std::vector<Ended> ended;
+  EXPECT_EQ(sched.Plan({}, ended).rows.size(), 12u);
+  EXPECT_TRUE(ended.empty());
+  EXPECT_EQ(sched.retractions_of(RequestId{13}), 1);
+  sched.CheckInvariants();
+  sched.Commit(std::vector<Sampled>(12), {});
+  ended = sched.Sweep({});
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].id, RequestId{13});
+}
+
+TEST(Scheduler, AnAbortedPartialRequestIsNotComputed) {
+  SchedConfig c = Config();
+  c.chunked_prefill_size = 4;
+  KvCache cache(20, 1, true);
+  Scheduler sched(c, cache);
+  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 9), 2), {}).ok());
+  Step(sched);
+  sched.Abort(RequestId{1}, Finish::Abort("Aborted"));
+  std::vector<Ended> ended;
+  EXPECT_TRUE(sched.Plan({}, ended).empty());
+  ended = sched.Sweep({});
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].finish.message, "Aborted");
+  EXPECT_EQ(cache.evictable_pages(), 4);
+}
+
 TEST(Scheduler, GivesItsPagesBackWhenItGoes) {
   KvCache cache(8, 4, true);
   {
