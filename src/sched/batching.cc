@@ -194,6 +194,7 @@ void Scheduler::Impl::PlanDecode(TimePoint now, std::vector<Ended>& ended) {
 const StepPlan& Scheduler::Plan(TimePoint now, std::vector<Ended>& ended) {
   Impl& m = *impl_;
   CHECK(!m.in_flight && "Plan twice without Commit");
+  m.last_ended.clear();
   while (m.plan.rows.empty()) {
     const size_t ended_before = ended.size();
     m.PlanPrefill(now, ended);

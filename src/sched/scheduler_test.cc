@@ -99,19 +99,44 @@ TEST(Scheduler, RetractionRaisesTheRatio) {
   EXPECT_NEAR(sched.stats().new_token_ratio, (2 + 20.0) / (30 + 1), 1e-12);
 }
 
-TEST(Scheduler, NanLeavesNothingInTheCache) {
-  KvCache cache(8, 1, true);
-  Scheduler sched(Config(), cache);
-  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 4), 9), {}).ok());
+TEST(Scheduler, RetractionsAreKnownUntilTheNextCall) {
+  SchedConfig c = Config();
+  c.test_retract_interval = 2;
+  KvCache cache(100, 1, true);
+  Scheduler sched(c, cache);
+  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 2), 30), {}).ok());
+  ASSERT_TRUE(sched.Add(Request(2, Tokens(10, 3), 40), {}).ok());
+  for (int i = 0; i < 3; ++i) Step(sched);
+  sched.Abort(RequestId{2}, Finish::Abort("Aborted"));
+  ASSERT_EQ(sched.Sweep({}).size(), 1u);
+  EXPECT_EQ(sched.retractions_of(RequestId{2}), 1);
   std::vector<Ended> ended;
-  ASSERT_EQ(sched.Plan({}, ended).rows.size(), 1u);
-  Finish nan;
-  nan.matched = std::string("NaN happened");
-  const std::vector<Sampled> sampled = {{0, nan}};
-  ended = sched.Commit(sampled, {});
-  ASSERT_EQ(ended.size(), 1u);
-  EXPECT_EQ(std::get<std::string>(ended[0].finish.matched), "NaN happened");
-  EXPECT_EQ(cache.free_pages(), 8);
+  sched.Plan({}, ended);
+  EXPECT_EQ(sched.retractions_of(RequestId{2}), 0);
+}
+
+// The engine's stand-in token is a stop id; still the finish is NaN, except at the limit. K and V are thrown away either way.
+TEST(Scheduler, NanLeavesNothingInTheCache) {
+  for (const int64_t max_new : {9, 1}) {
+    KvCache cache(8, 1, true);
+    Scheduler sched(Config(), cache);
+    SchedRequest r = Request(1, Tokens(0, 4), max_new);
+    r.stop_ids = {7};
+    ASSERT_TRUE(sched.Add(r, {}).ok());
+    std::vector<Ended> ended;
+    ASSERT_EQ(sched.Plan({}, ended).rows.size(), 1u);
+    Finish nan;
+    nan.matched = std::string("NaN happened");
+    const std::vector<Sampled> sampled = {{7, nan}};
+    ended = sched.Commit(sampled, {});
+    ASSERT_EQ(ended.size(), 1u);
+    if (max_new == 1) {
+      EXPECT_EQ(ended[0].finish.kind, FinishKind::kLength);
+    } else {
+      EXPECT_EQ(ended[0].finish.matched, nan.matched);
+    }
+    EXPECT_EQ(cache.free_pages(), 8);
+  }
 }
 
 TEST(Scheduler, AbortInFlightEndsInCommit) {
