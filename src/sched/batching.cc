@@ -56,21 +56,15 @@ void Scheduler::Impl::AddRow(LiveRequest& r, size_t count, bool prefill, int64_t
   }
 }
 
-// The pending chunk is never skipped: it takes what the chunk size and the memory beyond the running requests' share allow.
-void Scheduler::Impl::ContinuePartial(Budget& budget, TimePoint now, std::vector<Ended>& ended) {
+// The next chunk of the partial request. There is room for it: admission saw to it that the whole prompt fits, and as long as there is a
+// partial request nobody else is admitted and nobody decodes.
+void Scheduler::Impl::ContinuePartial(Budget& budget, TimePoint now) {
   LiveRequest& r = *partial;
   if (r.pending) return;  // ends in the next Sweep
   const auto missing = static_cast<int64_t>(r.tokens.size() - r.computed);
-  const int64_t slack = static_cast<int64_t>(r.pages.size()) * page_size() - static_cast<int64_t>(r.computed);
-  const int64_t unpromised = std::max<int64_t>(room_pages() - PagesFor(budget.promised), 0);
-  const int64_t take = std::min({missing, budget.chunk, slack + unpromised * page_size()});
-  if (take <= 0) {
-    if (!running.empty()) return;  // decoding goes on and makes room
-    End(r, OutOfMemory(), ended);
-    return;
-  }
+  const int64_t take = std::min(missing, budget.chunk);
   const int64_t pages = PagesFor(static_cast<int64_t>(r.computed) + take) - static_cast<int64_t>(r.pages.size());
-  CHECK(cache.Reserve(static_cast<int32_t>(std::max<int64_t>(pages, 0)), r.pages));
+  CHECK(cache.Reserve(static_cast<int32_t>(pages), r.pages));
   AddRow(r, static_cast<size_t>(take), /*prefill=*/true, /*cached=*/0, now);
   budget.chunk -= take;
   budget.input -= PagesFor(take) * page_size();
@@ -142,8 +136,7 @@ void Scheduler::Impl::PlanPrefill(TimePoint now, std::vector<Ended>& ended) {
   double promised = 0;
   for (const LiveRequest* r : running) promised += static_cast<double>(FutureTokens(*r)) * ratio;
   budget.promised = static_cast<int64_t>(promised);
-  if (partial != nullptr) ContinuePartial(budget, now, ended);
-  ForgetEnded();
+  if (partial != nullptr) ContinuePartial(budget, now);
   if (can_admit && partial == nullptr) AdmitWaiting(budget, now, ended);
 }
 
@@ -163,8 +156,8 @@ bool Scheduler::Impl::MakeRoomForDecode(TimePoint now, std::vector<Ended>& ended
   bool retracted = false;
   while (forced || std::count_if(running.begin(), running.end(), needs_page) > room_pages()) {
     if (running.size() > 1 || partial != nullptr) {
-      // A half-computed prompt only waits here for memory: it has the least to lose.
-      Retract(partial != nullptr && !forced ? *partial : **std::min_element(running.begin(), running.end(), goes_before), now);
+      // A partial request is here only if it was aborted since the last Sweep: it will not miss its pages.
+      Retract(partial != nullptr ? *partial : **std::min_element(running.begin(), running.end(), goes_before), now);
       retracted = true;
       forced = false;
       continue;
@@ -201,6 +194,7 @@ void Scheduler::Impl::PlanDecode(TimePoint now, std::vector<Ended>& ended) {
 const StepPlan& Scheduler::Plan(TimePoint now, std::vector<Ended>& ended) {
   Impl& m = *impl_;
   CHECK(!m.in_flight && "Plan twice without Commit");
+  m.last_ended.clear();
   while (m.plan.rows.empty()) {
     const size_t ended_before = ended.size();
     m.PlanPrefill(now, ended);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sched/policies.h"
@@ -68,6 +69,7 @@ struct Scheduler::Impl {
   double ratio;             // share of the remaining max_new_tokens that running requests are assumed to need
   bool batch_full = false;  // the last attempt to admit hit a limit, and nobody has left since
   bool somebody_ended = false;
+  std::vector<std::pair<RequestId, int>> last_ended;  // retractions of those that the last Sweep, Plan or Commit ended
 
   StepPlan plan;
   std::vector<LiveRequest*> plan_requests;  // of plan.rows
@@ -82,7 +84,7 @@ struct Scheduler::Impl {
   void Release(LiveRequest& r, bool insert);
   void Share(LiveRequest& r);
   void Retract(LiveRequest& r, TimePoint now);
-  void End(LiveRequest& r, Finish finish, std::vector<Ended>& ended);
+  void End(LiveRequest& r, Finish finish, std::vector<Ended>& ended, bool insert = true);
   void ForgetEnded();
   void SweepAborts(std::vector<Ended>& ended);
   void SweepTimeouts(TimePoint now, std::vector<Ended>& ended);
@@ -92,7 +94,7 @@ struct Scheduler::Impl {
   struct Budget;
   enum class Admission { kAdmitted, kSkipped, kStop };
   void PlanPrefill(TimePoint now, std::vector<Ended>& ended);
-  void ContinuePartial(Budget& budget, TimePoint now, std::vector<Ended>& ended);
+  void ContinuePartial(Budget& budget, TimePoint now);
   void AdmitWaiting(Budget& budget, TimePoint now, std::vector<Ended>& ended);
   Admission TryAdmit(LiveRequest& r, Budget& budget, TimePoint now, std::vector<Ended>& ended);
   void PlanDecode(TimePoint now, std::vector<Ended>& ended);

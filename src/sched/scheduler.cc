@@ -15,9 +15,10 @@ bool IsPlainAbort(const Finish& finish) {
   return finish.kind == FinishKind::kAbort && finish.message == "Aborted" && finish.status_code == 0 && finish.err_type.empty();
 }
 
-// K and V of a step that gave NaN must not serve anybody else.
-bool IsNan(const Finish& finish) {
-  const auto* matched = std::get_if<std::string>(&finish.matched);
+// NaN logits, found by the engine. Their K and V must not serve anybody else.
+bool IsNan(const Sampled* sampled) {
+  if (sampled == nullptr || !sampled->hit) return false;
+  const auto* matched = std::get_if<std::string>(&sampled->hit->matched);
   return matched != nullptr && *matched == "NaN happened";
 }
 
@@ -44,7 +45,8 @@ Scheduler::Impl::Impl(const SchedConfig& c, KvCache& k)
       min_ratio(max_ratio * c.min_new_token_ratio_factor),
       ratio(max_ratio) {
   CHECK(policy != nullptr && "schedule_policy was not validated");
-  CHECK(config.max_running_requests > 0 && (config.chunked_prefill_size == -1 || config.chunked_prefill_size > 0));
+  CHECK(config.max_running_requests > 0 && config.max_prefill_tokens > 0 &&
+        (config.chunked_prefill_size == -1 || config.chunked_prefill_size > 0));
 }
 
 // Into the queue, at its place by arrival: a retracted request goes in front of those that came after it.
@@ -107,13 +109,14 @@ void Scheduler::Impl::Retract(LiveRequest& r, TimePoint now) {
   Enqueue(r, now);
 }
 
-// The one end of every request. It stays in the lists, marked, until ForgetEnded.
-void Scheduler::Impl::End(LiveRequest& r, Finish finish, std::vector<Ended>& ended) {
+// The one end of every request. It stays in the lists, marked, until ForgetEnded. insert: what is computed may serve others.
+void Scheduler::Impl::End(LiveRequest& r, Finish finish, std::vector<Ended>& ended, bool insert) {
   CHECK(r.stage != Stage::kEnded && "ended twice");
-  if (r.holding) Release(r, /*insert=*/!IsNan(finish));
+  if (r.holding) Release(r, insert);
   if (r.pending) --pending_aborts;
   r.stage = Stage::kEnded;
   somebody_ended = true;
+  last_ended.emplace_back(r.id, r.retractions);
   batch_full = false;
   ended.push_back({r.id, std::move(finish)});
 }
@@ -206,6 +209,7 @@ void Scheduler::Impl::SweepTimeouts(TimePoint now, std::vector<Ended>& ended) {
 std::vector<Ended> Scheduler::Sweep(TimePoint now) {
   CHECK(!impl_->in_flight && "Sweep between Plan and Commit");
   std::vector<Ended> ended;
+  impl_->last_ended.clear();
   impl_->SweepAborts(ended);
   impl_->SweepTimeouts(now, ended);
   impl_->ForgetEnded();
@@ -219,15 +223,18 @@ std::optional<Finish> Scheduler::Impl::CommitRow(LiveRequest& r, const PlanRow& 
   if (r.pending) return *r.pending;
   if (sampled == nullptr) return std::nullopt;
   if (r.output() >= r.max_new) return Length(r.max_new);
-  // The sampler masks stop ids while fewer than min_new tokens exist, so the first that may stop is number min_new + 1.
+  // After NaN the token is a stand-in, often a stop id. The sampler masks stop ids while fewer than min_new tokens exist, so the first that
+  // may stop is number min_new + 1.
   const bool may_stop = r.output() > r.min_new;
-  if (may_stop && std::find(r.stop_ids.begin(), r.stop_ids.end(), sampled->token) != r.stop_ids.end()) return Stop(sampled->token);
+  if (!IsNan(sampled) && may_stop && std::find(r.stop_ids.begin(), r.stop_ids.end(), sampled->token) != r.stop_ids.end())
+    return Stop(sampled->token);
   return sampled->hit;
 }
 
 std::vector<Ended> Scheduler::Commit(std::span<const Sampled> sampled, TimePoint) {
   Impl& m = *impl_;
   std::vector<Ended> ended;
+  m.last_ended.clear();
   size_t next = 0;
   for (size_t i = 0; i < m.plan.rows.size(); ++i) {
     const PlanRow& row = m.plan.rows[i];
@@ -239,7 +246,7 @@ std::vector<Ended> Scheduler::Commit(std::span<const Sampled> sampled, TimePoint
     }
     std::optional<Finish> finish = m.CommitRow(r, row, s);
     if (finish) {
-      m.End(r, *std::move(finish), ended);
+      m.End(r, *std::move(finish), ended, /*insert=*/!IsNan(s));
     } else if (row.prefill) {
       m.Share(r);
     }
@@ -269,7 +276,11 @@ SchedStats Scheduler::stats() const {
 
 int Scheduler::retractions_of(RequestId id) const {
   const auto it = impl_->requests.find(id);
-  return it == impl_->requests.end() ? 0 : it->second->retractions;
+  if (it != impl_->requests.end()) return it->second->retractions;
+  for (const auto& [ended, count] : impl_->last_ended) {
+    if (ended == id) return count;
+  }
+  return 0;
 }
 
 void Scheduler::CheckInvariants() const {

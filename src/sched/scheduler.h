@@ -109,7 +109,8 @@ class Scheduler {
 
   bool idle() const;  // nothing waiting, nothing running
   SchedStats stats() const;
-  int retractions_of(RequestId id) const;  // how often it was retracted; 0 if unknown
+  // How often it was retracted. Also of those that the last Sweep, Plan or Commit ended; 0 if unknown.
+  int retractions_of(RequestId id) const;
 
   // Every page is free, in the tree, or held by exactly one living request; locks match. Aborts the process if not.
   void CheckInvariants() const;

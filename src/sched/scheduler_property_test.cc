@@ -332,11 +332,9 @@ TEST(SchedulerProperty, ServesEverybodyOnceWithTheRightTokens) {
   for (const char* name : {"length", "stop token", "stop string", "Aborted", "Abort in waiting queue", "queue full", kOutOfMemory,
                            "Request waiting timeout reached.", "Request running timeout reached."}) {
     EXPECT_GT(finishes[name], 20) << name;
-    std::printf("%s: %d\n", name, finishes[name]);
   }
   EXPECT_GT(retractions, 500);
   EXPECT_GT(cached_tokens, 10'000);
-  std::printf("retractions %ld cached %ld\n", static_cast<long>(retractions), static_cast<long>(cached_tokens));
 }
 
 }  // namespace

@@ -99,19 +99,44 @@ TEST(Scheduler, RetractionRaisesTheRatio) {
   EXPECT_NEAR(sched.stats().new_token_ratio, (2 + 20.0) / (30 + 1), 1e-12);
 }
 
-TEST(Scheduler, NanLeavesNothingInTheCache) {
-  KvCache cache(8, 1, true);
-  Scheduler sched(Config(), cache);
-  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 4), 9), {}).ok());
+TEST(Scheduler, RetractionsAreKnownUntilTheNextCall) {
+  SchedConfig c = Config();
+  c.test_retract_interval = 2;
+  KvCache cache(100, 1, true);
+  Scheduler sched(c, cache);
+  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 2), 30), {}).ok());
+  ASSERT_TRUE(sched.Add(Request(2, Tokens(10, 3), 40), {}).ok());
+  for (int i = 0; i < 3; ++i) Step(sched);
+  sched.Abort(RequestId{2}, Finish::Abort("Aborted"));
+  ASSERT_EQ(sched.Sweep({}).size(), 1u);
+  EXPECT_EQ(sched.retractions_of(RequestId{2}), 1);
   std::vector<Ended> ended;
-  ASSERT_EQ(sched.Plan({}, ended).rows.size(), 1u);
-  Finish nan;
-  nan.matched = std::string("NaN happened");
-  const std::vector<Sampled> sampled = {{0, nan}};
-  ended = sched.Commit(sampled, {});
-  ASSERT_EQ(ended.size(), 1u);
-  EXPECT_EQ(std::get<std::string>(ended[0].finish.matched), "NaN happened");
-  EXPECT_EQ(cache.free_pages(), 8);
+  sched.Plan({}, ended);
+  EXPECT_EQ(sched.retractions_of(RequestId{2}), 0);
+}
+
+// The engine's stand-in token is a stop id; still the finish is NaN, except at the limit. K and V are thrown away either way.
+TEST(Scheduler, NanLeavesNothingInTheCache) {
+  for (const int64_t max_new : {9, 1}) {
+    KvCache cache(8, 1, true);
+    Scheduler sched(Config(), cache);
+    SchedRequest r = Request(1, Tokens(0, 4), max_new);
+    r.stop_ids = {7};
+    ASSERT_TRUE(sched.Add(r, {}).ok());
+    std::vector<Ended> ended;
+    ASSERT_EQ(sched.Plan({}, ended).rows.size(), 1u);
+    Finish nan;
+    nan.matched = std::string("NaN happened");
+    const std::vector<Sampled> sampled = {{7, nan}};
+    ended = sched.Commit(sampled, {});
+    ASSERT_EQ(ended.size(), 1u);
+    if (max_new == 1) {
+      EXPECT_EQ(ended[0].finish.kind, FinishKind::kLength);
+    } else {
+      EXPECT_EQ(ended[0].finish.matched, nan.matched);
+    }
+    EXPECT_EQ(cache.free_pages(), 8);
+  }
 }
 
 TEST(Scheduler, AbortInFlightEndsInCommit) {
@@ -143,6 +168,45 @@ TEST(Scheduler, AbortBetweenSweepAndPlanIsNotComputed) {
   EXPECT_TRUE(sched.Plan({}, ended).empty());
   EXPECT_EQ(sched.Sweep({}).size(), 2u);
   EXPECT_TRUE(sched.idle());
+}
+
+// The same between two chunks, with memory so short that the others need its pages at once.
+TEST(Scheduler, AnAbortedPartialRequestGivesWayFirst) {
+  SchedConfig c = Config();
+  c.chunked_prefill_size = 4;
+  c.clip_max_new_tokens = 1;
+  KvCache cache(27, 1, true);
+  Scheduler sched(c, cache);
+  for (uint64_t id = 1; id <= 12; ++id) ASSERT_TRUE(sched.Add(Request(id, {static_cast<TokenId>(id)}, 50), {}).ok());
+  ASSERT_TRUE(sched.Add(Request(13, Tokens(100, 5), 0), {}).ok());
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(Step(sched).empty());
+  ASSERT_EQ(sched.stats().running, 13);
+  sched.Abort(RequestId{13}, Finish::Abort("Aborted"));
+  std::vector<Ended> ended;
+  EXPECT_EQ(sched.Plan({}, ended).rows.size(), 12u);
+  EXPECT_TRUE(ended.empty());
+  EXPECT_EQ(sched.retractions_of(RequestId{13}), 1);
+  sched.CheckInvariants();
+  sched.Commit(std::vector<Sampled>(12), {});
+  ended = sched.Sweep({});
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].id, RequestId{13});
+}
+
+TEST(Scheduler, AnAbortedPartialRequestIsNotComputed) {
+  SchedConfig c = Config();
+  c.chunked_prefill_size = 4;
+  KvCache cache(20, 1, true);
+  Scheduler sched(c, cache);
+  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 9), 2), {}).ok());
+  Step(sched);
+  sched.Abort(RequestId{1}, Finish::Abort("Aborted"));
+  std::vector<Ended> ended;
+  EXPECT_TRUE(sched.Plan({}, ended).empty());
+  ended = sched.Sweep({});
+  ASSERT_EQ(ended.size(), 1u);
+  EXPECT_EQ(ended[0].finish.message, "Aborted");
+  EXPECT_EQ(cache.evictable_pages(), 4);
 }
 
 TEST(Scheduler, GivesItsPagesBackWhenItGoes) {
