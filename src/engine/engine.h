@@ -13,17 +13,13 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "engine/sampler.h"
 #include "sched/request.h"
 #include "sched/scheduler.h"
 #include "tensor/dtype.h"
 #include "text/tokenizer.h"
 
 namespace sgl {
-
-struct TopLogprob {
-  float logprob;
-  TokenId token;
-};
 
 // Log-probabilities of one position.
 struct PositionLogprob {
@@ -58,6 +54,7 @@ struct EngineConfig {
   std::string load_format = "auto";
   std::string json_model_override_args = "{}";
   int64_t context_length = 0;       // 0: the model's
+  bool allow_longer_context = false;  // SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN
   int64_t max_total_tokens = 0;     // 0: from mem_fraction_static
   double mem_fraction_static = 0;   // 0: automatic
   int page_size = 16;

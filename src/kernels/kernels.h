@@ -49,10 +49,10 @@ void UnpackRow(const PackedMat& w, int64_t row, float* out);
 // Activations as a matmul wants them. Plain formats read `f32`. Block formats read `q8`: per row and group of 32 inputs,
 // q8 = round(x / scale), scale = max|x| / 127 (0 if the group is all zero), sum = the integer sum of the group's q8.
 struct Activations {
-  Mat<const float> f32;             // [T, K]
-  Mat<const int8_t> q8;             // [T, K]
-  Mat<const float> q8_scale;        // [T, K/32]
-  Mat<const int32_t> q8_sum;        // [T, K/32]
+  Mat<const float> f32;       // [T, K]
+  Mat<const int8_t> q8;       // [T, K]
+  Mat<const float> q8_scale;  // [T, K/32]
+  Mat<const int32_t> q8_sum;  // [T, K/32]
 };
 
 // ---- attention over the paged KV cache -------------------------------------------------------------------------------------------

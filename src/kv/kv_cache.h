@@ -35,20 +35,27 @@ class KvCache {
   int32_t evictable_pages() const;  // in the tree and not locked
   int32_t protected_pages() const;  // in the tree and locked
   int32_t held_pages() const;       // given out by Reserve and neither returned nor inserted
+  bool uses_tree() const;
+  bool is_held(PageId page) const;
+  int64_t locks() const;  // Lock calls not yet undone
 
-  // Takes `count` pages, evicting least recently used unlocked leaves if needed. All or nothing.
+  // Takes `count` pages, evicting if needed: the last pages of the least recently used unlocked leaf, and only as many as are missing.
+  // All or nothing.
   std::optional<std::vector<PageId>> Reserve(int32_t count);
-  void Return(std::span<const PageId> pages);  // CHECKs that each is held
+  bool Reserve(int32_t count, std::vector<PageId>& append_to);  // the same without a vector of its own; false: nothing was taken
+  void Return(std::span<const PageId> pages);                   // CHECKs that each is held
 
   // Longest cached prefix in whole pages, at most max_tokens tokens, in namespace extra_key. Splits nodes, refreshes their use time.
   PrefixMatch Match(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens);
-  void Lock(RadixNode* node);    // protects the path from the root to node from eviction
+  // The length of that match, without a trace in the tree.
+  int64_t MatchedTokens(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens) const;
+  void Lock(RadixNode* node);  // protects the path from the root to node from eviction
   void Unlock(RadixNode* node);
 
   // Gives pages of a computed sequence to the tree. tokens: the sequence, cut to whole pages by the callee; pages: its page table.
   // The first shared_pages of `pages` already belong to the tree (from Match). Pages that the tree already has for the same tokens are
   // duplicates: they are returned to the pool, and `pages` is rewritten to the tree's. Pages beyond the last whole page stay held by
-  // the caller. Returns the deepest node (not locked yet).
+  // the caller. Returns the deepest node (not locked yet). Without a tree the pages of whole pages go back to the pool.
   RadixNode* Insert(std::span<const TokenId> tokens, std::string_view extra_key, std::span<PageId> pages, int32_t shared_pages);
 
   // Drops the whole tree. Precondition: nothing locked.

@@ -39,16 +39,16 @@ struct SamplingParams {
 
 // One prompt, one sample: what Engine::Submit takes.
 struct GenerateRequest {
-  std::string rid;                  // the client's name for it; unique among the living
-  std::vector<TokenId> prompt;      // never empty
-  SamplingParams sampling;          // n is already expanded: ignored
+  std::string rid;              // the client's name for it; unique among the living
+  std::vector<TokenId> prompt;  // never empty
+  SamplingParams sampling;      // n is already expanded: ignored
   bool return_logprob = false;
-  int64_t logprob_start_len = -1;   // -1: output only; else the first prompt position
+  int64_t logprob_start_len = -1;  // -1: output only; else the first prompt position
   int top_logprobs_num = 0;
   std::vector<TokenId> token_ids_logprob;
-  std::string extra_key;            // cache namespace
+  std::string extra_key;  // cache namespace
   int64_t priority = 0;
-  bool internal = false;            // health probe: not logged
+  bool internal = false;  // health probe: not logged
 };
 
 enum class FinishKind { kStop, kLength, kAbort };

@@ -19,29 +19,29 @@ namespace sgl {
 
 struct SchedConfig {
   int max_running_requests = 64;
-  int max_queued_requests = 0;          // 0: unlimited
-  int chunked_prefill_size = 2048;      // prompt tokens per step over all requests; -1: whole prompts
+  int max_queued_requests = 0;      // 0: unlimited
+  int chunked_prefill_size = 2048;  // prompt tokens per step over all requests; -1: whole prompts
   int max_prefill_tokens = 16384;
-  std::string schedule_policy = "fcfs"; // see policies.cc
+  std::string schedule_policy = "fcfs";  // see policies.cc
   double schedule_conservativeness = 1.0;
   int context_length = 2048;
   double init_new_token_ratio = 0.7;
   double min_new_token_ratio_factor = 0.14;
   int new_token_ratio_decay_steps = 600;
   int clip_max_new_tokens = 4096;
-  double waiting_timeout_s = -1;        // <= 0: off
+  double waiting_timeout_s = -1;  // <= 0: off
   double running_timeout_s = -1;
-  int test_retract_interval = 0;        // retract one request every so many steps; 0: off (SGLANG_TEST_RETRACT)
+  int test_retract_interval = 0;  // retract one request every so many steps; 0: off (SGLANG_TEST_RETRACT)
 };
 
 // What the scheduler has to know of a request.
 struct SchedRequest {
   RequestId id{};
   std::vector<TokenId> prompt;
-  int64_t max_new_tokens = 0;           // already clipped to the context and the pool by the engine
-  std::vector<TokenId> stop_ids;        // eos ids and stop_token_ids; empty with ignore_eos
-  int64_t min_new_tokens = 0;           // token stops before it do not count
-  int64_t logprob_start_len = -1;       // >= 0: at most that many tokens may come from the cache
+  int64_t max_new_tokens = 0;      // already clipped to the context and the pool by the engine
+  std::vector<TokenId> stop_ids;   // eos ids and stop_token_ids; empty with ignore_eos
+  int64_t min_new_tokens = 0;      // token stops before it do not count
+  int64_t logprob_start_len = -1;  // >= 0: at most that many tokens may come from the cache
   std::string extra_key;
   int64_t priority = 0;
 };
@@ -49,17 +49,17 @@ struct SchedRequest {
 // One sequence's share of a step. Spans and pointers stay valid until Commit.
 struct PlanRow {
   RequestId id{};
-  std::span<const TokenId> tokens;      // to compute now: prompt tokens (prefill, re-prefill) or the last sampled one (decode)
-  int32_t first_pos = 0;                // position of tokens[0]
-  const PageId* pages = nullptr;        // page table covering positions [0, first_pos + tokens.size())
-  bool sample = false;                  // false: a prefill chunk with more to come
+  std::span<const TokenId> tokens;  // to compute now: prompt tokens (prefill, re-prefill) or the last sampled one (decode)
+  int32_t first_pos = 0;            // position of tokens[0]
+  const PageId* pages = nullptr;    // page table covering positions [0, first_pos + tokens.size())
+  bool sample = false;              // false: a prefill chunk with more to come
   bool prefill = false;
-  int32_t cached_tokens = 0;            // on the request's first chunk: tokens that came from the cache
+  int32_t cached_tokens = 0;  // on the first chunk of the request's first admission: tokens that came from the cache; 0 on every other row
 };
 
 struct StepPlan {
   std::vector<PlanRow> rows;
-  int64_t tokens = 0;                   // sum over rows
+  int64_t tokens = 0;  // sum over rows
   bool empty() const { return rows.empty(); }
 };
 
@@ -91,7 +91,9 @@ class Scheduler {
   // Into the waiting queue. Error kExhausted: "The request queue is full."; kInvalidArgument: longer than the pool or the context.
   Status Add(SchedRequest request, TimePoint now);
 
-  // Only marks: the request ends in the next Sweep (waiting) or Commit/Sweep (running). Unknown ids are ignored.
+  // Only marks: the request ends in the next Sweep, or in the next Commit if it is in a plan now. It is not computed again. The first
+  // reason counts; unknown ids are ignored. A waiting request gets the message "Abort in waiting queue" in place of the plain
+  // Finish::Abort("Aborted"); any other finish is passed on as it is.
   void Abort(RequestId id, Finish finish);
 
   // Ends what was aborted or ran out of time. Call between Commit and Plan.

@@ -28,6 +28,7 @@ struct ApiConfig {
   std::chrono::milliseconds shutdown_timeout{60000};
   std::chrono::milliseconds health_timeout{20000};   // SGLANG_HEALTH_CHECK_TIMEOUT
   bool health_generates = true;       // SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION
+  std::string version = "0.1.0";
   Json server_args;                   // every option by its name, for /server_info; keys already masked
 };
 
@@ -40,6 +41,7 @@ class ApiServer {
   uint16_t port() const;
   void Run();                  // warm-up, "The server is fired up and ready to roll!", serves; returns after a shutdown has drained
   void RequestShutdown();      // unhealthy at once, no new requests, drains within shutdown_timeout, then Run returns
+  Status warm_up_status() const;  // after Run: an error when it returned because the warm-up failed; the process should exit with 1
 
  private:
   struct Impl;

@@ -17,13 +17,15 @@ namespace sgl {
 
 // GGUF's tokenizer.ggml.* metadata.
 struct GgufVocab {
-  std::string model;                 // "gpt2": byte-level BPE
+  std::string model;                 // "gpt2": byte-level BPE; "llama": SentencePiece BPE by scores
   std::string pre;                   // pre-tokeniser name: "smollm", "llama-bpe", "qwen2", "default"...
   std::vector<std::string> tokens;   // [V]
   std::vector<int32_t> token_types;  // [V] 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
-  std::vector<std::string> merges;   // "left right"
+  std::vector<std::string> merges;   // "left right"; gpt2
+  std::vector<float> scores;         // [V]; llama
   std::optional<TokenId> bos, eos, unk, pad, eot, eom;
   bool add_bos = false, add_eos = false;
+  bool add_space_prefix = true;  // llama: text starts with a space that is not there
 };
 
 // Thread: immutable after construction; every method may be called from any thread.
@@ -35,7 +37,8 @@ class Tokenizer {
   // Hugging Face does. Invalid UTF-8 is first replaced by U+FFFD. Never fails; O(n log n) at worst.
   virtual std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens) const = 0;
 
-  // The tokenizer's own decoder over the whole sequence; byte sequences that are not UTF-8 become U+FFFD. Ids outside the vocabulary give "".
+  // The tokenizer's own decoder over the whole sequence; byte sequences that are not UTF-8 become U+FFFD. Ids outside the vocabulary give
+  // "".
   virtual std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const = 0;
 
   // The bytes that one token stands for in running text: for byte-level BPE the raw bytes (perhaps a part of a UTF-8 character), for an
@@ -43,22 +46,26 @@ class Tokenizer {
   virtual std::string_view TokenBytes(TokenId id) const = 0;
   virtual bool IsSpecial(TokenId id) const = 0;  // dropped by skip_special_tokens
 
-  virtual int64_t vocab_size() const = 0;  // largest id + 1
+  virtual int64_t vocab_size() const = 0;                                      // largest id + 1
   virtual std::optional<TokenId> TokenToId(std::string_view token) const = 0;  // added tokens by content, others by vocabulary form
   virtual std::string IdToToken(TokenId id) const = 0;                         // vocabulary form ("Ġthe"); "" outside
 
   std::optional<TokenId> bos, eos, unk, pad;
-  std::vector<TokenId> extra_eos;   // <|eot_id|>, <|eom_id|>, <|im_end|>... that end a turn (GGUF eot/eom; Llama 3's eom)
+  std::vector<TokenId> extra_eos;  // <|eot_id|>, <|eom_id|>, <|im_end|>... that end a turn (GGUF eot/eom; Llama 3's eom)
   std::string bos_text, eos_text, unk_text, pad_text;  // for chat templates; "" if none
-  int64_t model_max_length = 0;     // tokenizer_config.json; 0: not given
-  bool add_bos = false;             // Encode(.., true) starts with BOS
+  int64_t model_max_length = 0;                        // tokenizer_config.json; 0: not given
+  bool add_bos = false;                                // Encode(.., true) starts with BOS
+  bool byte_fallback = false;  // has <0xNN> tokens: each bad byte becomes a U+FFFD of its own (Hugging Face's ByteFallback)
 };
 
 // tokenizer_json: text of tokenizer.json. config: tokenizer_config.json or null. Errors name the JSON path of what is unsupported or wrong.
 Result<std::unique_ptr<Tokenizer>> LoadTokenizer(std::string_view tokenizer_json, const Json& config);
 Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const GgufVocab& vocab);
 
-// Turns a token stream into text: one per request. Never emits part of a UTF-8 character, never holds back a complete one.
+// Turns a token stream into text: one per request. Never emits part of a UTF-8 character, never holds back a complete one, and never
+// waits for bytes that can no longer become one. All pieces together equal Decode(ids), but for two things that Decode alone can know:
+// - The tokens continue a prompt, so a leading space stays that Llama 2's decoder strips from the start of a text.
+// - With byte_fallback, Decode replaces a whole run of byte tokens when any of it is not UTF-8; here the good characters have been sent.
 // Thread: whoever owns it. The tokenizer must outlive it.
 class StreamDecoder {
  public:
@@ -69,27 +76,36 @@ class StreamDecoder {
   std::string Flush();
 
  private:
+  std::string TakeReady(bool at_end);
+
   const Tokenizer* tokenizer_;
   bool skip_special_;
   std::string pending_;  // at most 3 bytes of an unfinished character
 };
 
 // Watches a stream for stop strings. Holds text back only as long as its end could still be the start of a stop string.
-// Thread: whoever owns it.
+// O(bytes * stop strings), whatever they look like. Empty stop strings are ignored. Thread: whoever owns it.
 class StopMatcher {
  public:
-  explicit StopMatcher(std::vector<std::string> stops) : stops_(std::move(stops)) {}
+  explicit StopMatcher(std::vector<std::string> stops);
   struct Step {
-    std::string emit;              // safe to send now; ends before the stop string (or with it, when keep_stop)
+    std::string emit;                    // safe to send now; ends before the stop string (or with it, when keep_stop)
     std::optional<std::string> matched;  // the stop string that was hit; the stream is over then
   };
-  // The earliest match in the text wins; at the same place the one listed first.
+  // The match that is complete first wins; of those that end together the one that begins first. So the result does not depend on how
+  // the text is cut into pushes, and no complete match ever waits for more text. After a match nothing more is emitted.
   Step Push(std::string_view text, bool keep_stop = false);
   std::string Flush();  // what was held back
 
  private:
-  std::vector<std::string> stops_;
-  std::string held_;
+  struct Stop {
+    std::string text;
+    std::vector<uint32_t> border;  // [size]: longest proper prefix of text[0..i] that is also its suffix
+    uint32_t matched = 0;          // bytes of `text` that the stream ends with
+  };
+  std::vector<Stop> stops_;
+  std::string held_;  // what the longest `matched` covers
+  bool over_ = false;
 };
 
 }  // namespace sgl

@@ -1,0 +1,70 @@
+// What the engine keeps of one living request: its text so far, its sampling state, what it still owes the sink.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "engine/engine.h"
+#include "engine/sampler.h"
+#include "text/regex.h"
+#include "text/tokenizer.h"
+
+namespace sgl {
+
+// Thread: engine (Sample on any compute thread, one at a time per request). Lives from Submit to its Finish.
+class ActiveRequest {
+ public:
+  ActiveRequest(RequestId id, GenerateRequest request, Sink sink, std::vector<Regex> stop_regex, const Tokenizer& tokenizer,
+                std::vector<TokenId> stop_ids, uint64_t seed, int64_t max_new_tokens, TimePoint now);
+
+  RequestId id() const { return id_; }
+  const GenerateRequest& request() const { return request_; }
+  int64_t max_new_tokens() const { return max_new_tokens_; }
+  int64_t output_tokens() const { return output_tokens_; }
+  const std::vector<TokenId>& stop_ids() const { return stop_ids_; }
+
+  void OnScheduled(const PlanRow& row, TimePoint now);  // first chunk: queue time, cached tokens
+
+  // Prompt positions [first, last) whose logits this chunk must deliver for input log-probabilities; empty when none are wanted.
+  struct Range {
+    int64_t first = 0, last = 0;
+  };
+  Range PromptLogitsWanted(const PlanRow& row) const;
+  void TakePromptLogits(int64_t position, std::span<const float> logits);  // in ascending order of position
+
+  void Sample(std::span<float> logits);            // chooses the next token, keeps the result
+  // Text side of the chosen token: what the scheduler's Commit needs to know. Call once after Sample, on the engine thread.
+  Sampled Decide();
+  // After Commit: the delta for this step, sent to the sink. finish ends the request: no more calls after it.
+  void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
+
+ private:
+  PositionLogprob ToPosition(const SamplerState::Choice& choice) const;
+  SamplerState::Wanted wanted() const;
+
+  RequestId id_;
+  GenerateRequest request_;
+  Sink sink_;
+  std::vector<Regex> stop_regex_;
+  std::vector<TokenId> stop_ids_;
+  int64_t max_new_tokens_ = 0;
+  StreamDecoder decoder_;
+  StopMatcher matcher_;
+  SamplerState sampler_;
+
+  int64_t output_tokens_ = 0;
+  int64_t cached_tokens_ = 0;
+  std::string output_text_;                       // kept only for stop_regex
+  std::vector<PositionLogprob> input_logprobs_;   // until the first delta
+  int64_t next_prompt_logprob_ = 0;               // next prompt position whose own log-probability is missing
+  SamplerState::Choice choice_;
+  bool has_choice_ = false, stop_string_hit_ = false;
+  std::string step_text_;                         // text of this step's token
+  TimePoint created_{};
+  std::optional<TimePoint> scheduled_;
+};
+
+}  // namespace sgl

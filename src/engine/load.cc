@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/load.h"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "engine/model_text.h"
+#include "kernels/kernels.h"
+#include "obs/log.h"
+
+namespace sgl {
+namespace {
+
+constexpr int64_t kGiB = int64_t{1} << 30;
+
+Result<WeightPrecision> Precision(const std::string& dtype) {
+  if (dtype == "auto") return WeightPrecision::kAuto;
+  if (dtype == "float32" || dtype == "float") return WeightPrecision::kF32;
+  if (dtype == "float16" || dtype == "half") return WeightPrecision::kF16;
+  if (dtype == "bfloat16") return WeightPrecision::kBF16;
+  return InvalidArgument(fmt::format("--dtype must be one of auto, half, float16, bfloat16, float, float32, got '{}'", dtype));
+}
+
+Result<DType> KvType(const std::string& kv, WeightPrecision precision) {
+  if (kv == "auto") return precision == WeightPrecision::kF32 ? DType::kF32 : precision == WeightPrecision::kBF16 ? DType::kBF16 : DType::kF16;
+  if (kv == "bfloat16" || kv == "bf16") return DType::kBF16;
+  if (kv == "float16" || kv == "fp16") return DType::kF16;
+  if (kv == "float32") return DType::kF32;
+  return InvalidArgument(fmt::format("--kv-cache-dtype must be one of auto, bfloat16, bf16, float16, float32, got '{}'", kv));
+}
+
+// A bar on a terminal, a line per quarter elsewhere.
+std::function<void(int64_t, int64_t)> ProgressBar() {
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  return [terminal, last = -1](int64_t done, int64_t total) mutable {
+    const int percent = total > 0 ? static_cast<int>(done * 100 / total) : 100;
+    if (terminal) {
+      if (percent == last) return;
+      const std::string bar(static_cast<size_t>(percent * 40 / 100), '#');
+      fmt::print(stderr, "\rLoading weights [{:<40}] {:3d}% of {:.0f} MB{}", bar, percent, static_cast<double>(total) / 1e6, done >= total ? "\n" : "");
+    } else if (percent / 25 != last / 25) {
+      LOG_INFO("Loading weights: {}% of {:.0f} MB", percent, static_cast<double>(total) / 1e6);
+    }
+    last = percent;
+  };
+}
+
+// config.json with --json-model-override-args laid over it, one level deep.
+Result<Json> EffectiveConfig(const Json& config, const std::string& overrides) {
+  auto parsed = ParseJson(overrides.empty() ? "{}" : overrides);
+  if (!parsed.ok()) return std::move(parsed).error().In("--json-model-override-args");
+  if (!parsed->is_object()) return InvalidArgument("--json-model-override-args must be a JSON object");
+  Json effective = config;
+  for (const Json::Member& member : parsed->as_object()) effective.Set(member.first, member.second);
+  return effective;
+}
+
+void AddIds(const Json& value, std::vector<TokenId>& ids) {
+  if (value.is_int()) ids.push_back(static_cast<TokenId>(value.as_int()));
+  if (value.is_array())
+    for (const Json& item : value.as_array()) AddIds(item, ids);
+}
+
+std::vector<TokenId> EosIds(const Json& config, const Json& generation, const Tokenizer& tokenizer) {
+  std::vector<TokenId> ids;
+  AddIds(config["eos_token_id"], ids);
+  AddIds(generation["eos_token_id"], ids);
+  if (tokenizer.eos) ids.push_back(*tokenizer.eos);
+  ids.insert(ids.end(), tokenizer.extra_eos.begin(), tokenizer.extra_eos.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+// KV tokens that fit. --max-total-tokens wins; else what --mem-fraction-static leaves after the weights. Left to itself the server is
+// a modest guest: enough for eight full contexts or 131072 tokens, if that much memory is there.
+Result<int64_t> PoolTokens(const EngineConfig& config, const Model& model, int64_t context, int64_t bytes_per_token, size_t scratch) {
+  const MemoryBudget memory = ReadMemoryBudget();
+  const int64_t after_scratch = memory.available - static_cast<int64_t>(scratch) - kGiB / 4;
+  const auto round_down = [&](int64_t tokens) { return tokens / config.page_size * config.page_size; };
+  int64_t tokens = 0;
+  if (config.max_total_tokens > 0) {
+    tokens = round_down(config.max_total_tokens);
+    if (tokens * bytes_per_token > after_scratch)
+      return InvalidArgument(fmt::format("--max-total-tokens {} needs {:.2f} GB for the KV cache, but only {:.2f} GB of memory are left",
+                                         config.max_total_tokens, static_cast<double>(tokens * bytes_per_token) / 1e9,
+                                         static_cast<double>(after_scratch) / 1e9));
+  } else {
+    const int64_t reserved = (int64_t{512} + std::max(config.sched.chunked_prefill_size, 2048) * 3 / 2) << 20;
+    const double fraction = config.mem_fraction_static > 0
+                                ? config.mem_fraction_static
+                                : std::max(0.1, 1.0 - static_cast<double>(reserved) / static_cast<double>(memory.total));
+    const auto budget = static_cast<int64_t>(fraction * static_cast<double>(memory.total)) - model.weight_bytes();
+    tokens = std::min(budget, after_scratch) / bytes_per_token;
+    if (config.mem_fraction_static <= 0) tokens = std::min(tokens, std::max<int64_t>(8 * context, 131072));
+    tokens = round_down(tokens);
+  }
+  const int64_t least = std::max<int64_t>(2 * config.page_size, 16);
+  if (tokens < least)
+    return InvalidArgument(fmt::format("the KV cache would hold {} tokens, at least {} are needed: raise --max-total-tokens or "
+                                       "--mem-fraction-static ({:.2f} GB of memory available, {:.1f} KB per token)",
+                                       tokens, least, static_cast<double>(memory.available) / 1e9, static_cast<double>(bytes_per_token) / 1e3));
+  return std::min<int64_t>(tokens, (int64_t{1} << 31) - config.page_size);
+}
+
+Result<int64_t> ContextLength(const EngineConfig& config, const Model& model) {
+  const int64_t own = model.shape().context_length;
+  if (config.context_length <= 0) return own;
+  if (config.context_length > own && !config.allow_longer_context)
+    return InvalidArgument(fmt::format("--context-length {} is larger than the model's {}; set SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 if you "
+                                       "are sure",
+                                       config.context_length, own));
+  return config.context_length;
+}
+
+}  // namespace
+
+MemoryBudget ReadMemoryBudget() {
+  MemoryBudget budget;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string line; std::getline(meminfo, line);) {
+    std::istringstream fields(line);
+    std::string key;
+    int64_t kib = 0;
+    fields >> key >> kib;
+    if (key == "MemTotal:") budget.total = kib * 1024;
+    if (key == "MemAvailable:") budget.available = kib * 1024;
+  }
+  const auto read = [](const char* path) -> int64_t {
+    std::ifstream file(path);
+    int64_t value = -1;
+    return file >> value ? value : -1;  // "max" does not parse: no limit
+  };
+  const int64_t limit = read("/sys/fs/cgroup/memory.max"), used = read("/sys/fs/cgroup/memory.current");
+  if (limit > 0 && used >= 0 && limit < budget.total) {
+    budget.total = limit;
+    budget.available = std::min(budget.available, limit - used);
+  }
+  return budget;
+}
+
+Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
+  LoadedModel loaded;
+  TRY(const WeightPrecision precision, Precision(config.dtype));
+  TRY(const DType kv_type, KvType(config.kv_cache_dtype, precision));
+  if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
+    return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
+
+  const std::vector<int> cpus = UsableCpus();
+  const int threads = config.threads > 0 ? config.threads : static_cast<int>(cpus.size());
+  loaded.pool = std::make_unique<ThreadPool>(threads, threads <= static_cast<int>(cpus.size()) ? cpus : std::vector<int>{});
+
+  TRY(const ModelFiles files, OpenModel(config.model_path));
+  TRY(const Json model_config, EffectiveConfig(files.config, config.json_model_override_args));
+  if (config.tokenizer_path.empty() || config.tokenizer_path == config.model_path) {
+    TRY(loaded.tokenizer, LoadModelTokenizer(files));
+    loaded.chat_template = files.chat_template;
+  } else {
+    TRY(const ModelFiles text_files, OpenModelText(config.tokenizer_path));
+    TRY(loaded.tokenizer, LoadModelTokenizer(text_files));
+    loaded.chat_template = text_files.chat_template;
+  }
+  TRY(loaded.model, MakeModel(model_config, files, *loaded.pool, {.precision = precision, .progress = ProgressBar()}));
+  const ModelShape& shape = loaded.model->shape();
+  if (loaded.tokenizer->vocab_size() > shape.vocab_size)
+    return InvalidArgument(fmt::format("{}: the tokenizer has ids up to {}, but the model's vocabulary has only {} rows", files.path.string(),
+                                       loaded.tokenizer->vocab_size() - 1, shape.vocab_size));
+
+  TRY(const int64_t context, ContextLength(config, *loaded.model));
+  const int64_t bytes_per_token = KvStore::BytesPerToken(shape.layers, shape.groups, shape.head_width, kv_type);
+  TRY(const int64_t tokens, PoolTokens(config, *loaded.model, context, bytes_per_token, Runner::ScratchBytes(*loaded.model, threads)));
+  TRY(KvStore store, KvStore::Allocate(shape.layers, shape.groups, shape.head_width, kv_type, tokens));
+  const int64_t kv_bytes = store.bytes();
+  TRY(loaded.runner, Runner::Create(*loaded.model, std::move(store), config.page_size, *loaded.pool));
+  loaded.cache = std::make_unique<KvCache>(static_cast<int32_t>(tokens / config.page_size), config.page_size, !config.disable_radix_cache);
+
+  loaded.sched = config.sched;
+  loaded.sched.context_length = static_cast<int>(context);
+  loaded.sched.max_running_requests = static_cast<int>(std::clamp<int64_t>(config.sched.max_running_requests, 1, std::max<int64_t>(1, tokens / 2)));
+
+  EngineInfo& info = loaded.info;
+  info.model_path = config.model_path;
+  info.tokenizer_path = config.tokenizer_path.empty() ? config.model_path : config.tokenizer_path;
+  info.served_model_name = config.served_model_name.empty() ? config.model_path : config.served_model_name;
+  info.weight_version = config.weight_version;
+  info.model_type = shape.model_type;
+  info.architectures = {shape.architecture};
+  info.context_length = context;
+  info.vocab_size = shape.vocab_size;
+  info.max_total_tokens = tokens;
+  info.max_req_input_len = std::min(context - 1, tokens - 1) - 5;
+  info.max_running_requests = loaded.sched.max_running_requests;
+  info.page_size = config.page_size;
+  info.eos_ids = EosIds(model_config, files.generation_config, *loaded.tokenizer);
+  info.weight_bytes = loaded.model->weight_bytes();
+  info.kv_bytes = kv_bytes;
+  info.generation_config = files.generation_config;
+  info.isa = kernels().isa;
+  info.threads = threads;
+  return loaded;
+}
+
+}  // namespace sgl

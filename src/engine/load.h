@@ -1,0 +1,34 @@
+// Start-up: from a model path and options to everything the loop needs.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "engine/engine.h"
+#include "engine/runner.h"
+#include "kv/kv_cache.h"
+
+namespace sgl {
+
+struct LoadedModel {
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Runner> runner;
+  std::unique_ptr<KvCache> cache;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string chat_template;
+  SchedConfig sched;  // with every size filled in
+  EngineInfo info;
+};
+
+Result<LoadedModel> LoadEngineModel(const EngineConfig& config);
+
+// Memory that this process may still take, in bytes: what the system and the cgroup have left. total: of the machine or cgroup.
+struct MemoryBudget {
+  int64_t total = 0, available = 0;
+};
+MemoryBudget ReadMemoryBudget();
+
+}  // namespace sgl

@@ -1,0 +1,52 @@
+// Runs a StepPlan through the model, in passes that fit the scratch memory.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "kv/kv_store.h"
+#include "layers/context.h"
+#include "models/model.h"
+#include "sched/scheduler.h"
+
+namespace sgl {
+
+// One wanted row of logits: token `offset` of plan row `row`.
+struct LogitsRow {
+  int32_t row = 0, offset = 0;
+};
+
+// Thread: engine. Lives as long as Engine.
+class Runner {
+ public:
+  // Tokens that go through the model in one pass. A longer step takes several; by the determinism rule the result is the same.
+  static constexpr int32_t kPassTokens = 512;
+  static constexpr int32_t kLogitsRows = 64;  // logits that exist at the same time
+
+  static Result<std::unique_ptr<Runner>> Create(Model& model, KvStore store, int32_t page_size, ThreadPool& pool);
+  // Bytes that Create will take besides the store.
+  static size_t ScratchBytes(const Model& model, int threads);
+
+  // wanted: ascending by (row, offset). use(first, logits): logits [count, V] of wanted[first, first + count), in order; may overwrite.
+  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t first, Mat<float> logits)>& use);
+
+ private:
+  Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
+  void Append(const PlanRow& row, int32_t from, int32_t count);
+  void RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use);
+
+  Model& model_;
+  KvStore store_;
+  std::vector<KvLayer> layers_;
+  int32_t page_size_;
+  Arena arena_;
+  RunContext ctx_;
+  Step step_;
+};
+
+}  // namespace sgl

@@ -1,0 +1,24 @@
+// The batch lines of the log: one per prefill step, one per `interval` decode steps. Field names: SGLang's.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "base/clock.h"
+#include "sched/scheduler.h"
+
+namespace sgl {
+
+// Thread: engine.
+class StepLog {
+ public:
+  explicit StepLog(int interval) : interval_(interval) {}
+  void Record(const StepPlan& plan, const SchedStats& stats, TimePoint begin, TimePoint end);
+  double throughput() const { return throughput_; }  // decoded tokens/s in the last window
+
+ private:
+  int interval_;
+  int decode_steps_ = 0;
+  int64_t decoded_ = 0;
+  TimePoint window_begin_{};
+  double throughput_ = 0;
+};
+
+}  // namespace sgl

@@ -1,0 +1,175 @@
+// x * w^T for block formats: codes are unpacked in registers once per group of 32 inputs and serve all rows of a block.
+// Per output and group: i = the exact integer dot product of (code - zero) and q8 (Q6_K: one per half group), then
+//   t = dw * i                      Q8_0 Q4_0 Q5_0      dw = d
+//   t = fma(dw, i, mw * sum)        Q4_1 Q5_1 Q4_K Q5_K dw = d or d * scale, mw = m or -dmin * min: exact in f32
+//   t = fma(dw1, i1, dw0 * i0)      Q6_K                dw = d * scale
+//   out = fma(q8_scale, t, out)
+// with groups ascending: the same operations for one row and for many.
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/any/kernels_any.h"
+#include "kernels/any/packed.h"
+
+namespace sgl::KERNEL_ISA {
+namespace {
+
+constexpr int kBlockRows = 64;
+constexpr int64_t kPrefetchBytes = 2048;
+constexpr int kQuads = 8;
+
+// One group of one panel in registers.
+struct Weights {
+  B64 codes[kQuads];
+  F32x16 d, m;  // Q6_K: the scales of the two halves
+};
+
+template <DType kFormat>
+SIMD_FN void UnpackCodes(const uint8_t* src, Weights& w) {
+  constexpr int kBits = CodeBits(kFormat);
+  if constexpr (kBits == 8) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kQuads; ++i) w.codes[i] = PrepareBytes(LoadB(src + i * 64));
+    return;
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const B64 both = LoadB(src + i * 64);
+    w.codes[i] = AndB(both, 15);
+    w.codes[i + 4] = AndB(ShiftB<-4>(both), 15);
+  }
+  if constexpr (kBits == 5) {
+    const B64 fifth = LoadB(src + 256);
+    w.codes[0] = OrB(w.codes[0], AndB(ShiftB<4>(fifth), 16));
+    w.codes[1] = OrB(w.codes[1], AndB(ShiftB<3>(fifth), 16));
+    w.codes[2] = OrB(w.codes[2], AndB(ShiftB<2>(fifth), 16));
+    w.codes[3] = OrB(w.codes[3], AndB(ShiftB<1>(fifth), 16));
+    w.codes[4] = OrB(w.codes[4], AndB(fifth, 16));
+    w.codes[5] = OrB(w.codes[5], AndB(ShiftB<-1>(fifth), 16));
+    w.codes[6] = OrB(w.codes[6], AndB(ShiftB<-2>(fifth), 16));
+    w.codes[7] = OrB(w.codes[7], AndB(ShiftB<-3>(fifth), 16));
+  }
+  if constexpr (kBits == 6) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const B64 high = LoadB(src + 256 + i * 64);
+      B64* codes = w.codes + 4 * i;
+      codes[0] = OrB(codes[0], AndB(ShiftB<4>(high), 48));
+      codes[1] = OrB(codes[1], AndB(ShiftB<2>(high), 48));
+      codes[2] = OrB(codes[2], AndB(high, 48));
+      codes[3] = OrB(codes[3], AndB(ShiftB<-2>(high), 48));
+    }
+  }
+}
+
+template <DType kFormat>
+SIMD_FN void UnpackScales(const uint8_t* scales, int64_t group, Weights& w) {
+  if constexpr (!IsKQuant(kFormat)) {
+    const auto* d = reinterpret_cast<const uint16_t*>(scales + group * (HasMin(kFormat) ? 64 : 32));
+    w.d = LoadF16(d);
+    if constexpr (HasMin(kFormat)) w.m = LoadF16(d + 16);
+  } else {
+    const uint8_t* super = scales + group / 8 * kSuperScaleBytes;
+    const uint8_t* sub = super + 64 + group % 8 * 32;
+    const F32x16 d = LoadF16(reinterpret_cast<const uint16_t*>(super));
+    if constexpr (HasMin(kFormat)) {
+      w.d = Mul(d, LoadU8(sub));
+      w.m = Sub(Zero(), Mul(LoadF16(reinterpret_cast<const uint16_t*>(super + 32)), LoadU8(sub + 16)));
+    } else {
+      w.d = Mul(d, LoadI8(reinterpret_cast<const int8_t*>(sub)));
+      w.m = Mul(d, LoadI8(reinterpret_cast<const int8_t*>(sub + 16)));
+    }
+  }
+}
+
+// One row's contribution of one group to kPanels panels. c: the row's running sums, 16 per panel.
+template <DType kFormat, int kPanels>
+SIMD_FN void AddGroup(const Weights* w, const int8_t* q8, float scale, int32_t sum, float* c) {
+  constexpr int kMaxCode = (1 << CodeBits(kFormat)) - 1;
+  constexpr int kZero = CodeBits(kFormat) == 8 ? kByteZero : CodeZero(kFormat);
+  B64 a[kQuads];
+#pragma GCC unroll 8
+  for (int i = 0; i < kQuads; ++i) a[i] = SetQuad(q8 + 4 * i);
+  const F32x16 row_scale = Set(scale);
+  F32x16 t[kPanels];
+  if constexpr (kFormat == DType::kQ6_K) {
+    const int32_t first = SumBytes16(q8);
+    const I32x16 start0 = SetI(-kZero * first), start1 = SetI(-kZero * (sum - first));
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      const I32x16 i0 = Dot<kMaxCode, 4>(start0, w[p].codes, a), i1 = Dot<kMaxCode, 4>(start1, w[p].codes + 4, a + 4);
+      t[p] = Fma(w[p].m, ToF32(i1), Mul(w[p].d, ToF32(i0)));
+    }
+  } else {
+    const I32x16 start = SetI(-kZero * sum);
+#pragma GCC unroll 2
+    for (int p = 0; p < kPanels; ++p) {
+      const F32x16 dot = ToF32(Dot<kMaxCode, kQuads>(start, w[p].codes, a));
+      if constexpr (HasMin(kFormat))
+        t[p] = Fma(w[p].d, dot, Mul(w[p].m, Set(static_cast<float>(sum))));
+      else
+        t[p] = Mul(w[p].d, dot);
+    }
+  }
+#pragma GCC unroll 2
+  for (int p = 0; p < kPanels; ++p) Store(Fma(row_scale, t[p], Load(c + p * 16)), c + p * 16);
+}
+
+// All rows of kPanels panels.
+template <DType kFormat, int kPanels>
+void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float* bias, Mat<float> out) {
+  constexpr int kWidth = kPanels * 16;
+  alignas(64) float c[kBlockRows * kWidth];
+  const int64_t groups = w.k / kGroup, scale_bytes = PaddedScaleBytes(kFormat, w.k);
+  const uint8_t* scales[kPanels];
+  for (int p = 0; p < kPanels; ++p) scales[p] = reinterpret_cast<const uint8_t*>(w.data + (panel + p) * w.panel_bytes);
+  for (int64_t row = 0; row < x.q8.rows; row += kBlockRows) {
+    const int rows = static_cast<int>(x.q8.rows - row < kBlockRows ? x.q8.rows - row : kBlockRows);
+    for (int i = 0; i < rows * kWidth; i += 16) Store(Zero(), c + i);
+    for (int64_t group = 0; group < groups; ++group) {
+      Weights weights[kPanels];
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) {
+        const uint8_t* codes = scales[p] + scale_bytes + group * CodeBytes(kFormat);
+        for (int i = 0; i < CodeBytes(kFormat); i += 64) __builtin_prefetch(codes + kPrefetchBytes + i);
+        UnpackCodes<kFormat>(codes, weights[p]);
+        UnpackScales<kFormat>(scales[p], group, weights[p]);
+      }
+      for (int r = 0; r < rows; ++r)
+        AddGroup<kFormat, kPanels>(weights, x.q8.row(row + r) + group * kGroup, x.q8_scale.row(row + r)[group],
+                                   x.q8_sum.row(row + r)[group], c + r * kWidth);
+    }
+    for (int r = 0; r < rows; ++r)
+      for (int p = 0; p < kPanels; ++p) {
+        const int64_t begin = (panel + p) * kPanel;
+        const int count = static_cast<int>(w.n - begin < kPanel ? w.n - begin : kPanel);
+        F32x16 y = Load(c + r * kWidth + p * 16);
+        if (bias != nullptr) y = Add(y, LoadN(bias + begin, count));
+        StoreN(y, out.row(row + r) + begin, count);
+      }
+  }
+}
+
+template <DType kFormat>
+void Run(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+  int64_t panel = panel_begin;
+  for (; panel + kBlockPanels <= panel_end; panel += kBlockPanels) Panels<kFormat, kBlockPanels>(x, w, panel, bias, out);
+  if constexpr (kBlockPanels > 1)
+    for (; panel < panel_end; ++panel) Panels<kFormat, 1>(x, w, panel, bias, out);
+}
+
+}  // namespace
+
+void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+  switch (w.format) {
+    case DType::kQ8_0: return Run<DType::kQ8_0>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ4_0: return Run<DType::kQ4_0>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ4_1: return Run<DType::kQ4_1>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ5_0: return Run<DType::kQ5_0>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ5_1: return Run<DType::kQ5_1>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ4_K: return Run<DType::kQ4_K>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ5_K: return Run<DType::kQ5_K>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ6_K: return Run<DType::kQ6_K>(x, w, panel_begin, panel_end, bias, out);
+    default: return;
+  }
+}
+
+}  // namespace sgl::KERNEL_ISA

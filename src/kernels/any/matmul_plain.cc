@@ -1,0 +1,136 @@
+// x * w^T for f32, f16 and bf16 weights: one fma chain per output, k ascending, whatever the path.
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/any/elem.h"
+#include "kernels/any/float_tile.h"
+#include "kernels/any/kernels_any.h"
+
+namespace sgl::KERNEL_ISA {
+namespace {
+
+// Rows share a converted tile of kBlockK inputs; kBlockRows rows share one conversion. Sized for a first-level cache of 32 KiB and up.
+constexpr int kBlockK = 128, kBlockRows = 96;
+constexpr int64_t kPrefetchBytes = 2048;  // ahead, in each panel's stream
+
+SIMD_FN void WritePanel(const float* c, const PackedMat& w, int64_t panel, const float* bias, float* out) {
+  const int64_t begin = panel * kPanel;
+  const int count = static_cast<int>(w.n - begin < kPanel ? w.n - begin : kPanel);
+  F32x16 y = Load(c);
+  if (bias != nullptr) y = Add(y, LoadN(bias + begin, count));
+  StoreN(y, out + begin, count);
+}
+
+// Few rows: weights are converted in registers and read once; several panels at a time keep several streams and chains in flight.
+template <class Elem, int kRows, int kPanels>
+void FewRows(Mat<const float> x, const PackedMat& w, int64_t panel, const float* bias, Mat<float> out) {
+  using T = typename Elem::Type;
+  constexpr int kStep = 64 / (16 * static_cast<int>(sizeof(T)));  // inputs per cache line
+  const T* stream[kPanels];
+  const float* a[kRows];
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) stream[p] = reinterpret_cast<const T*>(w.data + (panel + p) * w.panel_bytes);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) a[r] = x.row(r);
+  F32x16 acc[kRows][kPanels];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) acc[r][p] = Zero();
+  const auto step = [&](int64_t j) __attribute__((always_inline)) {
+    F32x16 lanes[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) lanes[p] = Elem::LoadLanes(stream[p] + j * 16);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const F32x16 in = Set(a[r][j]);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) acc[r][p] = Fma(in, lanes[p], acc[r][p]);
+    }
+  };
+  int64_t j = 0;
+  for (; j + kStep <= w.k; j += kStep) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) __builtin_prefetch(reinterpret_cast<const char*>(stream[p] + j * 16) + kPrefetchBytes);
+#pragma GCC unroll 16
+    for (int i = 0; i < kStep; ++i) step(j + i);
+  }
+  for (; j < w.k; ++j) step(j);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      float c[16];
+      Store(acc[r][p], c);
+      WritePanel(c, w, panel + p, bias, out.row(r));
+    }
+}
+
+template <class Elem, int kRows>
+void FewRowsAll(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+  if (x.rows != kRows) {
+    if constexpr (kRows > 1) FewRowsAll<Elem, kRows - 1>(x, w, panel_begin, panel_end, bias, out);
+    return;
+  }
+  int64_t panel = panel_begin;
+  for (; panel + kFewPanels <= panel_end; panel += kFewPanels) FewRows<Elem, kRows, kFewPanels>(x, w, panel, bias, out);
+  for (; panel < panel_end; ++panel) FewRows<Elem, kRows, 1>(x, w, panel, bias, out);
+}
+
+// Rows [row, row + rows) of `panels` panels. f32 weights are used where they lie, others converted block by block.
+template <class Elem>
+void Block(Mat<const float> x, const PackedMat& w, int64_t row, int rows, int64_t panel, int panels, const float* bias, Mat<float> out) {
+  using T = typename Elem::Type;
+  constexpr int kWidth = kTilePanels * 16;
+  constexpr bool kConvert = sizeof(T) != sizeof(float);
+  alignas(64) float tile[kConvert ? kTilePanels * kBlockK * 16 : 1];
+  alignas(64) float c[kBlockRows * kWidth];
+  for (int i = 0; i < rows * kWidth; i += 16) Store(Zero(), c + i);
+  const int tiles = (rows + kTileRows - 1) / kTileRows;
+  for (int64_t j = 0; j < w.k; j += kBlockK) {
+    const int count = static_cast<int>(w.k - j < kBlockK ? w.k - j : kBlockK);
+    const float* b = tile;
+    int64_t b_stride = kBlockK * 16;
+    if constexpr (kConvert) {
+      for (int p = 0; p < panels; ++p) {
+        const T* src = reinterpret_cast<const T*>(w.data + (panel + p) * w.panel_bytes) + j * 16;
+        for (int i = 0; i < count; ++i) {
+          __builtin_prefetch(reinterpret_cast<const char*>(src + i * 16) + kBlockK * 16 * sizeof(T));
+          Store(Elem::LoadLanes(src + i * 16), tile + p * b_stride + i * 16);
+        }
+      }
+    } else {
+      b = reinterpret_cast<const float*>(w.data + panel * w.panel_bytes) + j * 16;
+      b_stride = w.panel_bytes / static_cast<int64_t>(sizeof(float));
+    }
+    for (int i = 0; i < tiles; ++i) {  // rows spread evenly
+      const int begin = rows * i / tiles, end = rows * (i + 1) / tiles;
+      FloatTile(end - begin, panels, x.row(row + begin) + j, x.stride, count, b, b_stride, c + begin * kWidth, kWidth);
+    }
+  }
+  for (int r = 0; r < rows; ++r)
+    for (int p = 0; p < panels; ++p) WritePanel(c + r * kWidth + p * 16, w, panel + p, bias, out.row(row + r));
+}
+
+template <class Elem>
+void Run(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+  if (x.rows <= kFewRows) return FewRowsAll<Elem, kFewRows>(x, w, panel_begin, panel_end, bias, out);
+  for (int64_t panel = panel_begin; panel < panel_end; panel += kTilePanels) {
+    const int panels = panel_end - panel < kTilePanels ? 1 : kTilePanels;
+    for (int64_t row = 0; row < x.rows; row += kBlockRows) {
+      const int rows = static_cast<int>(x.rows - row < kBlockRows ? x.rows - row : kBlockRows);
+      Block<Elem>(x, w, row, rows, panel, panels, bias, out);
+    }
+  }
+}
+
+}  // namespace
+
+void MatMulPlain(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+  if (w.format == DType::kF32)
+    Run<F32Elem>(x, w, panel_begin, panel_end, bias, out);
+  else if (w.format == DType::kF16)
+    Run<F16Elem>(x, w, panel_begin, panel_end, bias, out);
+  else
+    Run<BF16Elem>(x, w, panel_begin, panel_end, bias, out);
+}
+
+}  // namespace sgl::KERNEL_ISA

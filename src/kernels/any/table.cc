@@ -1,0 +1,30 @@
+// The table of one instruction set.
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/any/kernels_any.h"
+#include "kernels/any/packed.h"
+
+namespace sgl::KERNEL_ISA {
+
+void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+  if (CodeBits(w.format) == 0)
+    MatMulPlain(x.f32, w, panel_begin, panel_end, bias, out);
+  else
+    MatMulBlocks(x, w, panel_begin, panel_end, bias, out);
+}
+
+Kernels Table() {
+  return {.isa = kIsaName,
+          .rms_norm = RmsNorm,
+          .rope = Rope,
+          .silu_mul = SiluMul,
+          .add = AddTo,
+          .quantise_q8 = QuantiseQ8,
+          .matmul = MatMul,
+          .store_kv = StoreKv,
+          .attention = Attention,
+          .attention_merge = AttentionMerge,
+          .argmax = ArgMax,
+          .softmax_stats = SoftmaxStats};
+}
+
+}  // namespace sgl::KERNEL_ISA

@@ -1,0 +1,60 @@
+// Which tables this CPU can run, and which of them is used.
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdlib>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace sgl {
+namespace portable {
+Kernels Table();
+}
+#if defined(__x86_64__)
+namespace avx2 {
+Kernels Table();
+}
+namespace avx512 {
+Kernels Table();
+}
+namespace avx512vnni {
+Kernels Table();
+}
+#endif
+
+std::span<const Kernels> AllKernels() {
+  static const std::vector<Kernels> tables = [] {
+    std::vector<Kernels> found{portable::Table()};
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) found.push_back(avx2::Table());
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq")) {
+      found.push_back(avx512::Table());
+      if (__builtin_cpu_supports("avx512vnni")) {
+        found.back().isa = "avx512-basic";
+        found.push_back(avx512vnni::Table());
+      }
+    }
+#endif
+    return found;
+  }();
+  return tables;
+}
+
+const Kernels& kernels() {
+  static const Kernels& chosen = []() -> const Kernels& {
+    const std::span<const Kernels> tables = AllKernels();
+    const char* forced = std::getenv("SGLANG_CPU_ISA");
+    for (const Kernels& table : tables)
+      if (forced != nullptr && std::string_view(forced) == table.isa) return table;
+    return tables.back();
+  }();
+  return chosen;
+}
+
+bool ForcedIsaIsValid(std::string_view name) {
+  for (const Kernels& table : AllKernels())
+    if (name == table.isa) return true;
+  return false;
+}
+
+}  // namespace sgl

@@ -1,0 +1,155 @@
+// Rows into packed panels and back. The layout: kernels/any/packed.h.
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/any/packed.h"
+
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "kernels/kernels.h"
+#include "tensor/blocks.h"
+#include "tensor/half.h"
+
+namespace sgl {
+namespace {
+
+bool IsPlainFloat(DType t) { return t == DType::kF32 || t == DType::kF16 || t == DType::kBF16; }
+
+// One row's share of a panel: column `c`.
+struct PackedRow {
+  DType format;
+  uint8_t* scales;
+  uint8_t* codes;
+  int c;
+
+  PackedRow(const PackedMat& w, int64_t row)
+      : format(w.format),
+        scales(reinterpret_cast<uint8_t*>(w.data) + row / kPanel * w.panel_bytes),
+        codes(scales + PaddedScaleBytes(w.format, w.k)),
+        c(static_cast<int>(row % kPanel)) {}
+
+  uint8_t* d(int64_t group) const {
+    if (IsKQuant(format)) return scales + group / 8 * kSuperScaleBytes + 2 * c;
+    return scales + group * (HasMin(format) ? 64 : 32) + 2 * c;
+  }
+  uint8_t* m(int64_t group) const { return d(group) + 32; }
+  uint8_t* sub(int64_t group, int which) const { return scales + group / 8 * kSuperScaleBytes + 64 + group % 8 * 32 + which * 16 + c; }
+  uint8_t* code(int64_t group, int vector, int j) const { return codes + group * CodeBytes(format) + vector * 64 + 4 * c + j; }
+
+  void PutCodes(int64_t group, const uint8_t* q) const {
+    for (int j = 0; j < 4; ++j) {
+      if (CodeBits(format) == 8) {
+        for (int i = 0; i < 8; ++i) *code(group, i, j) = q[4 * i + j];
+        continue;
+      }
+      for (int i = 0; i < 4; ++i) *code(group, i, j) = static_cast<uint8_t>((q[4 * i + j] & 15) | q[4 * (i + 4) + j] << 4);
+      unsigned fifth = 0, high[2] = {0, 0};
+      for (int i = 0; i < 8; ++i) {
+        fifth |= static_cast<unsigned>(q[4 * i + j] >> 4 & 1) << i;
+        high[i / 4] |= static_cast<unsigned>(q[4 * i + j] >> 4 & 3) << (2 * (i % 4));
+      }
+      if (CodeBits(format) == 5) *code(group, 4, j) = static_cast<uint8_t>(fifth);
+      if (CodeBits(format) == 6)
+        for (int i = 0; i < 2; ++i) *code(group, 4 + i, j) = static_cast<uint8_t>(high[i]);
+    }
+  }
+  void GetCodes(int64_t group, uint8_t* q) const {
+    for (int i = 0; i < 8; ++i)
+      for (int j = 0; j < 4; ++j) {
+        unsigned value = CodeBits(format) == 8 ? *code(group, i, j) : *code(group, i % 4, j) >> (i / 4 * 4) & 15u;
+        if (CodeBits(format) == 5) value |= (*code(group, 4, j) >> i & 1u) << 4;
+        if (CodeBits(format) == 6) value |= (*code(group, 4 + i / 4, j) >> (2 * (i % 4)) & 3u) << 4;
+        q[4 * i + j] = static_cast<uint8_t>(value);
+      }
+  }
+};
+
+void PackBlocks(const std::byte* src, int64_t dst_row, const PackedMat& dst) {
+  const DTypeInfo& info = Info(dst.format);
+  const PackedRow row(dst, dst_row);
+  const int groups = info.block_elems / kGroup;
+  BlockParts parts;
+  for (int64_t block = 0; block < dst.k / info.block_elems; ++block, src += info.block_bytes) {
+    SplitBlock(dst.format, src, parts);
+    std::memcpy(row.d(block * groups), &parts.d, 2);
+    if (HasMin(dst.format)) std::memcpy(row.m(block * groups), &parts.m, 2);
+    for (int g = 0; g < groups; ++g) {
+      const int64_t group = block * groups + g;
+      row.PutCodes(group, parts.q + g * kGroup);
+      if (!IsKQuant(dst.format)) continue;
+      const bool halves = dst.format == DType::kQ6_K;
+      *row.sub(group, 0) = static_cast<uint8_t>(halves ? parts.scale[2 * g] : parts.scale[g]);
+      *row.sub(group, 1) = static_cast<uint8_t>(halves ? parts.scale[2 * g + 1] : parts.min[g]);
+    }
+  }
+}
+
+void UnpackBlocks(const PackedMat& w, int64_t src_row, float* out) {
+  const PackedRow row(w, src_row);
+  const int zero = CodeZero(w.format);
+  for (int64_t group = 0; group < w.k / kGroup; ++group, out += kGroup) {
+    uint8_t q[kGroup];
+    uint16_t d_bits, m_bits;
+    row.GetCodes(group, q);
+    std::memcpy(&d_bits, row.d(group), 2);
+    std::memcpy(&m_bits, row.m(group), 2);
+    const float d = F16ToF32(d_bits), m = HasMin(w.format) ? F16ToF32(m_bits) : 0.0f;
+    for (int i = 0; i < kGroup; ++i) {
+      const int half = w.format == DType::kQ6_K ? i / 16 : 0;
+      const float scale = IsKQuant(w.format) ? d * static_cast<float>(static_cast<int8_t>(*row.sub(group, half))) : d;
+      const float value = scale * static_cast<float>(q[i] - zero);
+      if (!HasMin(w.format))
+        out[i] = value;
+      else
+        out[i] = IsKQuant(w.format) ? value - m * static_cast<float>(*row.sub(group, 1)) : value + m;
+    }
+  }
+}
+
+}  // namespace
+
+int64_t PanelBytes(DType format, int64_t k) {
+  CHECK(k % Info(format).block_elems == 0);
+  if (!IsQuantised(format)) return k * kPanel * Info(format).block_bytes;
+  return PaddedScaleBytes(format, k) + k / kGroup * CodeBytes(format);
+}
+
+void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const PackedMat& dst) {
+  CHECK(dst_row >= 0 && dst_row < dst.n);
+  if (IsQuantised(dst.format)) {
+    CHECK(src_dtype == dst.format);
+    return PackBlocks(src, dst_row, dst);
+  }
+  CHECK(IsPlainFloat(dst.format) && (IsPlainFloat(src_dtype) || IsQuantised(src_dtype)));
+  const size_t size = static_cast<size_t>(Info(dst.format).block_bytes);
+  std::byte* out = dst.data + dst_row / kPanel * dst.panel_bytes + static_cast<size_t>(dst_row % kPanel) * size;
+  if (src_dtype == dst.format) {
+    for (int64_t i = 0; i < dst.k; ++i)
+      std::memcpy(out + static_cast<size_t>(i * kPanel) * size, src + static_cast<size_t>(i) * size, size);
+    return;
+  }
+  const DTypeInfo& from = Info(src_dtype);
+  float values[256];
+  for (int64_t begin = 0; begin < dst.k; begin += 256) {
+    const int64_t count = dst.k - begin < 256 ? dst.k - begin : 256;
+    DequantiseRow(src_dtype, src + begin / from.block_elems * from.block_bytes, count, values);
+    for (int64_t i = 0; i < count; ++i) {
+      std::byte* at = out + static_cast<size_t>((begin + i) * kPanel) * size;
+      const uint16_t half = dst.format == DType::kF16 ? F32ToF16(values[i]) : F32ToBF16(values[i]);
+      if (dst.format == DType::kF32)
+        std::memcpy(at, &values[i], 4);
+      else
+        std::memcpy(at, &half, 2);
+    }
+  }
+}
+
+void UnpackRow(const PackedMat& w, int64_t row, float* out) {
+  CHECK(row >= 0 && row < w.n);
+  if (IsQuantised(w.format)) return UnpackBlocks(w, row, out);
+  const size_t size = static_cast<size_t>(Info(w.format).block_bytes);
+  const std::byte* column = w.data + row / kPanel * w.panel_bytes + static_cast<size_t>(row % kPanel) * size;
+  for (int64_t i = 0; i < w.k; ++i) DequantiseRow(w.format, column + static_cast<size_t>(i * kPanel) * size, 1, out + i);
+}
+
+}  // namespace sgl

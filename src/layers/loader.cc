@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "layers/loader.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "tensor/blocks.h"
+
+namespace sgl {
+namespace {
+
+bool IsFloatWeight(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || IsQuantised(dtype); }
+
+// Buffers that training left in checkpoints; every engine computes them itself.
+bool IsIgnored(std::string_view name) {
+  for (std::string_view suffix : {".rotary_emb.inv_freq", ".rotary_emb.cos_cached", ".rotary_emb.sin_cached", ".masked_bias", ".attn.bias"})
+    if (name.size() >= suffix.size() && name.substr(name.size() - suffix.size()) == suffix) return true;
+  return false;
+}
+
+size_t PackedBytes(DType format, int64_t n, int64_t k) {
+  const int64_t panels = (n + kPanel - 1) / kPanel;
+  return (static_cast<size_t>(panels * PanelBytes(format, k)) + 63) / 64 * 64;
+}
+
+}  // namespace
+
+DType PackedFormat(WeightPrecision precision, DType source) {
+  switch (precision) {
+    case WeightPrecision::kF32: return DType::kF32;
+    case WeightPrecision::kF16: return IsQuantised(source) ? source : DType::kF16;
+    case WeightPrecision::kBF16: return IsQuantised(source) ? source : DType::kBF16;
+    case WeightPrecision::kAuto: break;
+  }
+  return source == DType::kF32 ? DType::kF16 : source;
+}
+
+Result<WeightLoader> WeightLoader::Create(const ModelFiles& files, WeightPrecision precision, ThreadPool& pool,
+                                          std::function<void(int64_t, int64_t)> progress) {
+  WeightLoader loader;
+  loader.files_ = &files;
+  loader.precision_ = precision;
+  loader.pool_ = &pool;
+  loader.progress_ = std::move(progress);
+  size_t bytes = 64;  // kernels may read up to 64 bytes past a panel
+  for (const TensorRef& tensor : files.weights->tensors()) {
+    std::string name = files.is_gguf ? HuggingFaceName(tensor.name) : tensor.name;
+    if (name.empty()) name = tensor.name;
+    if (!loader.tensors_.emplace(name, &tensor).second) return InvalidArgument(fmt::format("{}: tensor '{}' appears twice", tensor.file, name));
+    loader.total_bytes_ += tensor.bytes;
+    if (tensor.shape.size() != 2 || !IsFloatWeight(tensor.dtype)) continue;
+    const DType format = PackedFormat(precision, tensor.dtype);
+    if (tensor.shape[1] % Info(format).block_elems != 0) continue;  // reported by Matrix if somebody wants it
+    // Slices of one format share panels, so this is an upper bound.
+    bytes += PackedBytes(format, tensor.shape[0] + kPanel, tensor.shape[1]);
+  }
+  TRY(loader.memory_, Buffer::Allocate(bytes));
+  return loader;
+}
+
+bool WeightLoader::Has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
+
+Result<const TensorRef*> WeightLoader::Find(const std::string& name, const std::vector<int64_t>& shape) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end())
+    return InvalidArgument(fmt::format("{}: tensor '{}' is missing, expected shape [{}]", files_->path.string(), name, fmt::join(shape, ", ")));
+  const TensorRef* tensor = found->second;
+  if (tensor->shape != shape)
+    return InvalidArgument(fmt::format("{}: tensor '{}' has shape [{}], expected [{}]", tensor->file, name, fmt::join(tensor->shape, ", "),
+                                       fmt::join(shape, ", ")));
+  if (!IsFloatWeight(tensor->dtype))
+    return InvalidArgument(fmt::format("{}: tensor '{}' has type {}, expected a floating-point or quantised type", tensor->file, name,
+                                       Info(tensor->dtype).name));
+  used_names_.insert(name);
+  return tensor;
+}
+
+int64_t WeightLoader::FileRow(int64_t row, int64_t n, int heads) const {
+  return heads > 0 && files_->gguf_permuted_qk ? UnpermutedRow(row, heads, n / heads) : row;
+}
+
+Result<std::vector<PackedMat>> WeightLoader::Matrix(const std::vector<Rows>& slices, int64_t k) {
+  std::vector<const TensorRef*> sources;
+  for (const Rows& slice : slices) {
+    TRY(const TensorRef* source, Find(slice.name, {slice.n, k}));
+    const DType format = PackedFormat(precision_, source->dtype);
+    if (k % Info(source->dtype).block_elems != 0 || k % Info(format).block_elems != 0)
+      return InvalidArgument(fmt::format("{}: tensor '{}': {} inputs do not fill whole {} blocks", source->file, slice.name, k,
+                                         Info(source->dtype).name));
+    sources.push_back(source);
+  }
+  std::vector<PackedMat> mats;
+  for (size_t first = 0; first < slices.size();) {
+    const DType format = PackedFormat(precision_, sources[first]->dtype);
+    size_t last = first;
+    PackedMat mat{.format = format, .n = 0, .k = k, .panel_bytes = PanelBytes(format, k), .data = memory_.data() + used_};
+    for (; last < slices.size() && PackedFormat(precision_, sources[last]->dtype) == format; ++last) mat.n += slices[last].n;
+    const size_t bytes = PackedBytes(format, mat.n, k);
+    CHECK(used_ + bytes + 64 <= memory_.bytes());
+    used_ += bytes;
+
+    int64_t row0 = 0;
+    for (; first < last; ++first) {
+      const TensorRef& source = *sources[first];
+      const Rows& slice = slices[first];
+      const int64_t row_bytes = RowBytes(source.dtype, k), pieces = std::min<int64_t>(slice.n, 64);
+      pool_->Run(static_cast<int>(pieces), [&](int piece, int) {
+        for (int64_t r = slice.n * piece / pieces; r < slice.n * (piece + 1) / pieces; ++r)
+          PackRow(source.dtype, source.data + FileRow(r, slice.n, slice.heads) * row_bytes, row0 + r, mat);
+      });
+      row0 += slice.n;
+      DropPages(source);
+      done_bytes_ += source.bytes;
+      if (progress_) progress_(done_bytes_, total_bytes_);
+    }
+    mats.push_back(mat);
+  }
+  return mats;
+}
+
+Result<std::vector<float>> WeightLoader::Vector(const std::string& name, int64_t n, int heads) {
+  TRY(const TensorRef* source, Find(name, {n}));
+  std::vector<float> values(static_cast<size_t>(n)), ordered(static_cast<size_t>(n));
+  DequantiseRow(source->dtype, source->data, n, values.data());
+  for (int64_t i = 0; i < n; ++i) ordered[static_cast<size_t>(i)] = values[static_cast<size_t>(FileRow(i, n, heads))];
+  done_bytes_ += source->bytes;
+  return ordered;
+}
+
+Status WeightLoader::CheckAllUsed() const {
+  std::vector<std::string> extra;
+  for (const auto& [name, tensor] : tensors_)
+    if (!used_names_.contains(name) && !IsIgnored(name)) extra.push_back(fmt::format("'{}'", name));
+  if (extra.empty()) return {};
+  const size_t count = extra.size();
+  extra.resize(std::min<size_t>(count, 5));
+  return InvalidArgument(fmt::format("{}: {} tensor(s) that this architecture does not have: {}{}", files_->path.string(), count,
+                                     fmt::join(extra, ", "), count > 5 ? ", ..." : ""));
+}
+
+}  // namespace sgl

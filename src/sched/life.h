@@ -1,0 +1,110 @@
+// Inside of Scheduler: a request's state and the functions that change it. Nothing outside this room includes it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "sched/policies.h"
+#include "sched/scheduler.h"
+
+namespace sgl {
+
+enum class Stage {
+  kWaiting,  // in the queue, owns no page and no lock
+  kPartial,  // some chunks of its prefill are computed; at most one request
+  kRunning,  // decoding
+  kEnded,    // reported; about to be forgotten
+};
+
+struct LiveRequest {
+  RequestId id{};
+  Stage stage = Stage::kWaiting;
+  std::vector<TokenId> tokens;  // prompt, then output
+  size_t prompt_size = 0;
+  int64_t max_new = 0, min_new = 0, logprob_start = -1;
+  std::vector<TokenId> stop_ids;
+  std::string extra_key;
+
+  uint64_t arrival = 0;                    // its place in the queue, for life
+  TimePoint queued_at{};                   // last entry into the queue
+  std::optional<TimePoint> first_forward;  // first time in a plan
+  std::optional<Finish> pending;           // aborted, not yet reported
+  int retractions = 0;
+
+  // What it holds of the cache while partial or running, see Take and Release.
+  bool holding = false;
+  std::vector<PageId> pages;  // covers positions [0, computed) at least
+  int32_t shared = 0;         // the first that many pages are the tree's
+  RadixNode* node = nullptr;  // locked
+  size_t computed = 0;        // tokens whose K and V are in the pages
+
+  int64_t output() const { return static_cast<int64_t>(tokens.size() - prompt_size); }
+  // The last token is always computed, and so is what prompt log-probabilities are wanted for.
+  int64_t match_limit() const {
+    const int64_t all_but_last = static_cast<int64_t>(tokens.size()) - 1;
+    return logprob_start >= 0 && logprob_start < all_but_last ? logprob_start : all_but_last;
+  }
+};
+
+struct Scheduler::Impl {
+  Impl(const SchedConfig& c, KvCache& k);
+
+  const SchedConfig config;
+  KvCache& cache;
+  const Policy* const policy;
+  const double max_ratio, min_ratio;
+
+  std::unordered_map<RequestId, std::unique_ptr<LiveRequest>> requests;
+  std::vector<LiveRequest*> waiting;  // by arrival
+  std::vector<LiveRequest*> running;  // in the order they began to decode
+  LiveRequest* partial = nullptr;
+  int pending_aborts = 0;
+  TimePoint oldest_queued = TimePoint::max();  // nobody has waited longer (a bound, refreshed by scans)
+  uint64_t arrivals = 0;
+  int64_t retractions = 0;
+  double ratio;             // share of the remaining max_new_tokens that running requests are assumed to need
+  bool batch_full = false;  // the last attempt to admit hit a limit, and nobody has left since
+  bool somebody_ended = false;
+
+  StepPlan plan;
+  std::vector<LiveRequest*> plan_requests;  // of plan.rows
+  bool in_flight = false;                   // planned, not committed
+  int64_t steps = 0;
+  std::vector<Waiting> policy_queue;  // scratch
+  std::vector<int32_t> policy_order;  // scratch
+
+  // scheduler.cc: the life of a request.
+  void Enqueue(LiveRequest& r, TimePoint now);
+  void Take(LiveRequest& r, PrefixMatch match);
+  void Release(LiveRequest& r, bool insert);
+  void Share(LiveRequest& r);
+  void Retract(LiveRequest& r, TimePoint now);
+  void End(LiveRequest& r, Finish finish, std::vector<Ended>& ended);
+  void ForgetEnded();
+  void SweepAborts(std::vector<Ended>& ended);
+  void SweepTimeouts(TimePoint now, std::vector<Ended>& ended);
+  std::optional<Finish> CommitRow(LiveRequest& r, const PlanRow& row, const Sampled* sampled);
+
+  // batching.cc: the choice of a step. These fill plan.
+  struct Budget;
+  enum class Admission { kAdmitted, kSkipped, kStop };
+  void PlanPrefill(TimePoint now, std::vector<Ended>& ended);
+  void ContinuePartial(Budget& budget, TimePoint now, std::vector<Ended>& ended);
+  void AdmitWaiting(Budget& budget, TimePoint now, std::vector<Ended>& ended);
+  Admission TryAdmit(LiveRequest& r, Budget& budget, TimePoint now, std::vector<Ended>& ended);
+  void PlanDecode(TimePoint now, std::vector<Ended>& ended);
+  bool MakeRoomForDecode(TimePoint now, std::vector<Ended>& ended);
+  void OrderWaiting();
+  void AddRow(LiveRequest& r, size_t count, bool prefill, int64_t cached, TimePoint now);
+
+  int64_t page_size() const { return cache.page_size(); }
+  int64_t room_pages() const { return int64_t{cache.free_pages()} + cache.evictable_pages(); }
+  int64_t PagesFor(int64_t tokens) const { return (tokens + page_size() - 1) / page_size(); }
+  int64_t FutureTokens(const LiveRequest& r) const;
+  int running_count() const { return static_cast<int>(running.size()) + (partial != nullptr ? 1 : 0); }
+};
+
+}  // namespace sgl

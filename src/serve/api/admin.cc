@@ -1,0 +1,58 @@
+// Operations on a running server: the cache, and other people's requests.
+// SPDX-License-Identifier: Apache-2.0
+#include <charconv>
+
+#include "obs/log.h"
+#include "serve/api/handlers.h"
+#include "serve/json_reader.h"
+#include "serve/reply.h"
+
+namespace sgl {
+namespace {
+
+constexpr double kMaxFlushWaitSeconds = 86400.0;
+
+// Seconds from the query, >= 0; 0 when not there.
+Result<std::chrono::milliseconds> ReadTimeout(std::string_view query) {
+  std::string text;
+  if (!FindQuery(query, "timeout", text)) return std::chrono::milliseconds(0);
+  double seconds = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (error != std::errc() || end != text.data() + text.size() || !(seconds >= 0))
+    return InvalidArgument("query.timeout: expected a number >= 0, got '" + text + "'");
+  return std::chrono::milliseconds(static_cast<int64_t>(std::min(seconds, kMaxFlushWaitSeconds) * 1000));
+}
+
+}  // namespace
+
+void HandleFlushCache(ApiContext& context, const Exchange& exchange) {
+  const Result<std::chrono::milliseconds> timeout = ReadTimeout(exchange->request().query);
+  if (!timeout.ok()) return SendError(*exchange, SchemaErrorReply(timeout.error().message));
+  context.backend.FlushCache(*timeout, [exchange](bool flushed) {
+    if (flushed)
+      SendText(*exchange, 200, "Cache flushed.\nPlease check backend logs for more details. (When there are running or waiting requests, "
+                               "the operation will not be performed.)\n");
+    else
+      SendText(*exchange, 400, "Cache not flushed: requests are running or waiting, or another flush is under way.\n");
+  });
+}
+
+void HandleAbortRequest(ApiContext& context, const Exchange& exchange) {
+  const std::string& body = exchange->request().body;
+  const Result<Json> json = body.empty() ? Result<Json>(Json(Json::Object{})) : ParseJson(body);
+  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
+  std::string rid;
+  bool abort_all = false;
+  const Status status = JsonReader(*json)("rid", rid)("abort_all", abort_all).status();
+  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  if (abort_all) {
+    LOG_INFO("Abort of all requests asked for");
+    context.backend.AbortAll();
+  } else if (!rid.empty()) {
+    LOG_INFO("Abort of request {} asked for", rid);
+    context.backend.AbortRid(rid);
+  }
+  SendEmpty(*exchange, 200);
+}
+
+}  // namespace sgl

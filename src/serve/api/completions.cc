@@ -1,0 +1,199 @@
+// POST /v1/completions.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "serve/api/handlers.h"
+#include "serve/api/openai.h"
+#include "serve/json_reader.h"
+#include "serve/logprobs.h"
+#include "serve/reply.h"
+
+namespace sgl {
+namespace {
+
+// "a", ["a", "b"], [1, 2] or [[1, 2], [3]].
+struct Prompts {
+  std::vector<std::string> texts;
+  std::vector<std::vector<int64_t>> ids;
+  bool by_text() const { return !texts.empty(); }
+  size_t size() const { return by_text() ? texts.size() : ids.size(); }
+};
+
+bool ReadJson(const Json& value, Prompts& out, std::string& why) {
+  const Json* first = value.is_array() && !value.as_array().empty() ? &value.as_array().front() : nullptr;
+  if (value.is_array() && first == nullptr) return true;  // refused later: "cannot be empty"
+  if (value.is_string() || (first != nullptr && first->is_string())) {
+    OneOrMany<std::string> texts;
+    if (!sgl::ReadJson(value, texts, why)) return false;
+    out.texts = std::move(texts.values);
+    return true;
+  }
+  if (first == nullptr || !(first->is_number() || first->is_array()))
+    return WrongType(value, "a string, a list of strings, a list of token ids or a list of such lists", why);
+  OneOrMany<std::vector<int64_t>> ids;
+  if (!sgl::ReadJson(value, ids, why)) return false;
+  out.ids = std::move(ids.values);
+  return true;
+}
+
+struct CompletionBody : OpenAiBody {
+  Prompts prompt;
+  bool echo = false;
+  std::optional<int> logprobs;
+};
+
+Result<CompletionBody> ParseCompletion(const Json& json, const ApiContext& context) {
+  CompletionBody body;
+  body.sampling.params.max_new_tokens = 16;
+  TRY_STATUS(ReadOpenAi(json, context, body));
+  std::optional<int64_t>& max_tokens = body.sampling.params.max_new_tokens;
+  TRY_STATUS(JsonReader(json).Required("prompt", body.prompt)("max_tokens", max_tokens)("echo", body.echo)("logprobs", body.logprobs).status());
+  body.sampling.max_new_tokens_given = true;
+  return body;
+}
+
+// A prompt as tokens, and as the text that `echo` repeats.
+struct Tokenized {
+  std::vector<TokenId> tokens;
+  std::string text;
+};
+
+Result<Tokenized> Tokenize(const CompletionBody& body, size_t i, const Tokenizer& tokenizer, const EngineInfo& info) {
+  Tokenized out;
+  if (body.prompt.by_text()) {
+    out.text = body.prompt.texts[i];
+    out.tokens = tokenizer.Encode(out.text, true);
+  } else {
+    TRY(out.tokens, CheckTokenIds(body.prompt.ids[i], info.vocab_size, "prompt"));
+    if (body.echo) out.text = tokenizer.Decode(out.tokens, body.sampling.params.skip_special_tokens);
+  }
+  if (out.tokens.empty()) return InvalidArgument("Prompt cannot be empty");
+  return out;
+}
+
+struct CompletionPlan {
+  std::vector<GenerateRequest> requests;
+  std::vector<std::string> echoes;  // one per prompt; "" without echo
+};
+
+Status CheckCompletion(const CompletionBody& body, const Json& json, const ApiContext& context, const HttpRequest& http) {
+  if (body.prompt.size() == 0) return InvalidArgument("Prompt cannot be empty");
+  TRY_STATUS(CheckOpenAi(json, body, context, http));
+  TRY_STATUS(RefuseFields(json, {"suffix"}));
+  TRY_STATUS(CheckSamples(body.prompt.size(), body.sampling.params.n));
+  // SGLang wants max_tokens > 0; scoring a prompt (echo with logprobs) needs none.
+  const int64_t max_tokens = body.sampling.params.max_new_tokens.value_or(16);
+  if (max_tokens < 0 || (max_tokens == 0 && !body.echo)) return InvalidArgument(fmt::format("max_tokens must be at least 1, got {}.", max_tokens));
+  return {};
+}
+
+Result<CompletionPlan> PlanCompletion(const CompletionBody& body, const Json& json, ApiContext& context, const HttpRequest& http,
+                                      const std::string& id) {
+  TRY_STATUS(CheckCompletion(body, json, context, http));
+  const EngineInfo& info = context.backend.info();
+  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
+  CompletionPlan out;
+  std::vector<PromptPlan> plans;
+  for (size_t i = 0; i < body.prompt.size(); ++i) {
+    TRY(Tokenized prompt, Tokenize(body, i, *tokenizer, info));
+    TRY(PromptPlan plan, PlanOpenAi(body, std::move(prompt.tokens), context));
+    if (body.logprobs) {
+      plan.request.return_logprob = true;
+      plan.request.top_logprobs_num = *body.logprobs;
+      plan.request.logprob_start_len = body.echo ? 0 : -1;
+    }
+    TRY_STATUS(CheckRequest(plan.request, info));
+    out.echoes.push_back(body.echo ? std::move(prompt.text) : std::string());
+    plans.push_back(std::move(plan));
+  }
+  const auto samples = static_cast<size_t>(plans.front().request.sampling.n);
+  const std::vector<std::string> rids = NumberedRids(id, plans.size() * samples);
+  for (size_t i = 0; i < plans.size(); ++i)
+    plans[i].rids.assign(rids.begin() + static_cast<ptrdiff_t>(i * samples), rids.begin() + static_cast<ptrdiff_t>((i + 1) * samples));
+  TRY(out.requests, Expand(std::move(plans)));
+  return out;
+}
+
+class CompletionFlight final : public OpenAiFlight {
+ public:
+  CompletionFlight(ApiContext& context, Exchange exchange, FlightOptions options, const CompletionBody& body, std::string id,
+                   std::vector<std::string> echoes)
+      : OpenAiFlight(context, std::move(exchange), options, body, "text_completion", "text_completion", std::move(id)),
+        with_logprobs_(body.logprobs.has_value()), with_top_(body.logprobs.value_or(0) > 0),
+        prompt_only_(body.sampling.params.max_new_tokens == 0) {
+    choices_.resize(echoes.size() * options.samples);
+    for (size_t i = 0; i < choices_.size(); ++i) choices_[i].text = echoes[i / options.samples];
+  }
+
+ private:
+  struct Choice {
+    std::string text;  // since the last Emit
+    CompletionLogprobs logprobs;
+  };
+
+  void Take(size_t index, TokenDelta& delta) override {
+    Choice& choice = choices_[index];
+    choice.text += delta.text;
+    if (!with_logprobs_) return;
+    choice.logprobs.Append(delta.input_logprobs, tokenizer(), with_top_);
+    // The engine always samples once; without a completion that token is not part of the text.
+    if (!prompt_only_) choice.logprobs.Append(delta.output_logprobs, tokenizer(), with_top_);
+  }
+
+  void AppendChoice(std::string& out, size_t index) {
+    Choice& choice = choices_[index];
+    out += R"({"index":)";
+    AppendJsonNumber(out, static_cast<int64_t>(index));
+    out += R"(,"text":)";
+    AppendJsonString(out, choice.text);
+    out += R"(,"logprobs":)";
+    out += with_logprobs_ ? choice.logprobs.Take() : "null";
+    out += ',';
+    AppendFinish(out, index);
+    out += '}';
+    choice.text.clear();
+  }
+
+  void Emit(size_t index) override {
+    std::string out = prefix();
+    AppendChoice(out, index);
+    const std::string usage = ContinuousUsage(index);
+    out += R"(],"usage":)";
+    out += usage.empty() ? "null" : usage;
+    WriteEvent(out += '}');
+  }
+
+  void EmitTail() override { EmitUsage(); }
+
+  std::string Body() override {
+    std::string out = prefix();
+    for (size_t i = 0; i < size(); ++i) {
+      if (i != 0) out += ',';
+      AppendChoice(out, i);
+    }
+    return out += Suffix();
+  }
+
+  const bool with_logprobs_, with_top_, prompt_only_;
+  std::vector<Choice> choices_;
+};
+
+}  // namespace
+
+void HandleCompletions(ApiContext& context, const Exchange& exchange) {
+  const std::optional<Json> json = OpenAiJson(exchange);
+  if (!json) return;
+  Result<CompletionBody> body = ParseCompletion(*json, context);
+  if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  const std::string id = body->rid.empty() ? context.ids.Next() : body->rid;
+  Result<CompletionPlan> plan = PlanCompletion(*body, *json, context, exchange->request(), id);
+  if (!plan.ok()) return SendOpenAiError(*exchange, plan.error());
+  LogReceived(context, "/v1/completions", plan->requests);
+  const FlightOptions options = OpenAiOptions(*body, context, plan->requests.size() / plan->echoes.size());
+  const auto flight = std::make_shared<CompletionFlight>(context, exchange, options, *body, id, std::move(plan->echoes));
+  flight->Launch(std::move(plan->requests));
+}
+
+}  // namespace sgl

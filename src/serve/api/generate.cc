@@ -1,0 +1,327 @@
+// POST /generate: the native endpoint.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "serve/api/handlers.h"
+#include "serve/api/prepare.h"
+#include "serve/flight.h"
+#include "serve/json_reader.h"
+#include "serve/logprobs.h"
+#include "serve/reply.h"
+
+namespace sgl {
+namespace {
+
+struct GenerateBody {
+  OneOrMany<std::string> text, rid;
+  OneOrMany<std::vector<int64_t>> input_ids, token_ids_logprob;
+  OneOrMany<Json> sampling_params;
+  OneOrMany<bool> return_logprob;
+  OneOrMany<int64_t> logprob_start_len;
+  OneOrMany<int> top_logprobs_num;
+  std::vector<SamplingAsked> sampling;  // from preferred and sampling_params: one, or one per prompt
+  bool return_text_in_logprobs = false, stream = false;
+  int64_t priority = 0;
+  std::string extra_key;
+
+  bool by_text() const { return text.set; }
+  bool batch() const { return by_text() ? text.many : input_ids.many; }
+  size_t prompts() const { return by_text() ? text.values.size() : input_ids.values.size(); }
+};
+
+Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) {
+  GenerateBody body;
+  JsonReader field(json);
+  field("text", body.text)("input_ids", body.input_ids)("sampling_params", body.sampling_params)("rid", body.rid);
+  field("return_logprob", body.return_logprob)("logprob_start_len", body.logprob_start_len);
+  field("top_logprobs_num", body.top_logprobs_num)("token_ids_logprob", body.token_ids_logprob);
+  field("return_text_in_logprobs", body.return_text_in_logprobs)("stream", body.stream);
+  field("priority", body.priority)("extra_key", body.extra_key);
+  TRY_STATUS(field.status());
+  SamplingAsked preferred;
+  if (context.config.preferred_sampling_params.is_object())
+    TRY_STATUS(ReadSamplingParams(context.config.preferred_sampling_params, "preferred_sampling_params", preferred));
+  preferred.max_new_tokens_given = false;
+  body.sampling.assign(std::max<size_t>(body.sampling_params.values.size(), 1), preferred);
+  for (size_t i = 0; i < body.sampling_params.values.size(); ++i) {
+    const Json& params = body.sampling_params.values[i];
+    if (params.is_null()) continue;
+    TRY_STATUS(ReadSamplingParams(params, body.sampling_params.many ? fmt::format("sampling_params[{}]", i) : "sampling_params",
+                                  body.sampling[i]));
+  }
+  return body;
+}
+
+// Shapes of a batch: which fields must have how many entries.
+Status CheckBatch(const GenerateBody& body, const Json& json) {
+  TRY_STATUS(RefuseCommonFields(json));
+  TRY_STATUS(RefuseFields(json, {"input_embeds", "image_data", "video_data", "audio_data", "return_indexer_topk", "return_entropy",
+                                 "return_bytes", "require_reasoning"}));
+  if (!body.text.set && !body.input_ids.set) return InvalidArgument("Either text, input_ids or input_embeds should be provided.");
+  const size_t batch = body.prompts();
+  if (batch == 0) return InvalidArgument(body.by_text() ? "text cannot be an empty list." : "input_ids cannot be an empty list.");
+  const auto wrong_length = [&](std::string_view name) {
+    return InvalidArgument(fmt::format("The length of {} should be equal to the batch size {}.", name, batch));
+  };
+  if (!body.sampling_params.fits(batch)) return wrong_length("sampling_params");
+  if (!body.return_logprob.fits(batch)) return wrong_length("return_logprob");
+  if (!body.logprob_start_len.fits(batch)) return wrong_length("logprob_start_len");
+  if (!body.top_logprobs_num.fits(batch)) return wrong_length("top_logprobs_num");
+  if (!body.token_ids_logprob.fits(batch)) return wrong_length("token_ids_logprob");
+  if (!body.rid.fits(batch)) return wrong_length("rid");
+  const int64_t n = body.sampling.front().params.n;
+  for (const SamplingAsked& sampling : body.sampling)
+    if (sampling.params.n != n) return InvalidArgument("sampling_params: all entries must have the same n.");
+  TRY_STATUS(CheckSamples(batch, n));
+  const bool per_prompt =
+      body.return_logprob.many || body.logprob_start_len.many || body.top_logprobs_num.many || body.token_ids_logprob.many;
+  if (n > 1 && per_prompt) return InvalidArgument("Lists of logprob parameters are not allowed with n > 1.");
+  return {};
+}
+
+std::vector<std::string> Rids(const GenerateBody& body, size_t prompt, size_t samples, ApiContext& context) {
+  if (body.rid.set && body.rid.many) return NumberedRids(body.rid.values[prompt], samples);
+  std::vector<std::string> rids;
+  if (body.rid.set) {  // one name for all: numbered over the whole batch
+    if (!body.batch()) return NumberedRids(body.rid.values[0], samples);
+    for (size_t s = 0; s < samples; ++s) rids.push_back(body.rid.values[0] + "_" + std::to_string(prompt * samples + s));
+  } else {
+    for (size_t s = 0; s < samples; ++s) rids.push_back(context.ids.Next());
+  }
+  return rids;
+}
+
+Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, const Tokenizer& tokenizer, ApiContext& context) {
+  const EngineInfo& info = context.backend.info();
+  const SamplingAsked& asked = body.sampling[body.sampling.size() > 1 ? i : 0];
+  PromptPlan plan;
+  GenerateRequest& request = plan.request;
+  if (body.by_text()) {
+    request.prompt = tokenizer.Encode(body.text.values[i], true);
+  } else {
+    if (body.input_ids.values[i].empty()) return InvalidArgument("input_ids cannot be empty.");
+    TRY(request.prompt, CheckTokenIds(body.input_ids.values[i], info.vocab_size, "input_ids"));
+  }
+  TRY_STATUS(CheckLengths(static_cast<int64_t>(request.prompt.size()), asked, info.context_length));
+  TRY(request.sampling, CheckSamplingParams(asked, info.vocab_size));
+  request.return_logprob = body.return_logprob.at(i, false);
+  if (request.return_logprob) {
+    request.logprob_start_len = body.logprob_start_len.at(i, -1);
+    request.top_logprobs_num = body.top_logprobs_num.at(i, 0);
+    TRY(request.token_ids_logprob, CheckTokenIds(body.token_ids_logprob.at(i, {}), info.vocab_size, "token_ids_logprob"));
+  }
+  TRY_STATUS(CheckRequest(request, info));
+  if (request.logprob_start_len == static_cast<int64_t>(request.prompt.size())) request.logprob_start_len = -1;  // nothing of the prompt
+  request.extra_key = body.extra_key;
+  request.priority = body.priority;
+  plan.rids = Rids(body, i, static_cast<size_t>(request.sampling.n), context);
+  return plan;
+}
+
+Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, const Json& json, ApiContext& context,
+                                                  const HttpRequest& http) {
+  TRY_STATUS(CheckBatch(body, json));
+  TRY_STATUS(CheckDpRank(json, http));
+  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
+  std::vector<PromptPlan> plans;
+  for (size_t i = 0; i < body.prompts(); ++i) {
+    TRY(PromptPlan plan, PlanPrompt(body, i, *tokenizer, context));
+    plans.push_back(std::move(plan));
+  }
+  return Expand(std::move(plans));
+}
+
+void AppendFinish(std::string& out, const std::optional<Finish>& finish) {
+  if (!finish) {
+    out += "null";
+    return;
+  }
+  switch (finish->kind) {
+    case FinishKind::kLength:
+      out += R"({"type":"length","length":)";
+      AppendJsonNumber(out, finish->length);
+      break;
+    case FinishKind::kStop:
+      out += R"({"type":"stop","matched":)";
+      if (const auto* id = std::get_if<TokenId>(&finish->matched))
+        AppendJsonNumber(out, int64_t{*id});
+      else if (const auto* text = std::get_if<std::string>(&finish->matched))
+        AppendJsonString(out, *text);
+      else
+        out += "null";
+      break;
+    case FinishKind::kAbort:
+      out += R"({"type":"abort","message":)";
+      AppendJsonString(out, finish->message);
+      if (finish->message == "Abort in waiting queue") break;  // SGLang's queue says no more than this
+      out += R"(,"status_code":)";
+      out += finish->status_code != 0 ? std::to_string(finish->status_code) : "null";
+      out += R"(,"err_type":)";
+      if (finish->err_type.empty())
+        out += "null";
+      else
+        AppendJsonString(out, finish->err_type);
+  }
+  out += '}';
+}
+
+class GenerateFlight final : public Flight {
+ public:
+  GenerateFlight(ApiContext& context, Exchange exchange, FlightOptions options, bool batch, bool texts,
+                 const std::vector<GenerateRequest>& requests)
+      : Flight(context, std::move(exchange), options), batch_(batch), texts_(texts), tokenizer_(context.backend.tokenizer()) {
+    for (const GenerateRequest& r : requests)
+      samples_.push_back({{}, {}, {}, {}, r.return_logprob, r.top_logprobs_num > 0, !r.token_ids_logprob.empty()});
+  }
+
+ private:
+  struct Sample {  // everything as JSON already: an event of a cumulative stream is then a copy, not a rewrite
+    std::string text, ids;
+    NativeLogprobs input, output;
+    bool logprob, top, token_ids;
+  };
+
+  void Take(size_t index, TokenDelta& delta) override {
+    Sample& s = samples_[index];
+    std::string quoted;
+    AppendJsonString(quoted, delta.text);
+    s.text.append(quoted, 1, quoted.size() - 2);
+    for (const TokenId id : delta.tokens) {
+      if (!s.ids.empty()) s.ids += ',';
+      AppendJsonNumber(s.ids, int64_t{id});
+    }
+    if (!s.logprob) return;
+    s.input.Append(delta.input_logprobs, *tokenizer_, texts_);
+    s.output.Append(delta.output_logprobs, *tokenizer_, texts_);
+  }
+
+  void Emit(size_t index) override {
+    WriteEvent(Object(index));
+    if (!context().config.incremental_streaming_output) return;
+    Sample& s = samples_[index];
+    s.text.clear();
+    s.ids.clear();
+    const int64_t count = s.output.count;
+    s.output.Clear();
+    s.output.count = count;
+  }
+
+  std::string Body() override {
+    if (!batch_) return Object(0);
+    std::string out = "[";
+    for (size_t i = 0; i < size(); ++i) {
+      if (i != 0) out += ',';
+      out += Object(i);
+    }
+    return out += ']';
+  }
+
+  std::string Object(size_t index) {
+    const Sample& s = samples_[index];
+    std::string out;
+    out.reserve(s.text.size() + s.ids.size() + s.input.tokens.size() + s.output.tokens.size() + 512);
+    out += R"({"text":")";
+    out += s.text;
+    out += R"(","output_ids":[)";
+    out += s.ids;
+    out += R"(],"meta_info":)";
+    AppendMeta(out, index);
+    if (batch_ && options().stream) {
+      out += R"(,"index":)";
+      AppendJsonNumber(out, static_cast<int64_t>(index));
+    }
+    return out += '}';
+  }
+
+  void AppendMeta(std::string& out, size_t index) {
+    const Progress& p = progress(index);
+    out += R"({"id":)";
+    AppendJsonString(out, p.rid);
+    out += R"(,"finish_reason":)";
+    AppendFinish(out, p.finish);
+    const auto number = [&](std::string_view key, int64_t value) {
+      out += key;
+      AppendJsonNumber(out, value);
+    };
+    number(R"(,"prompt_tokens":)", p.prompt_tokens);
+    out += R"(,"weight_version":)";
+    AppendJsonString(out, context().backend.info().weight_version);
+    number(R"(,"num_retractions":)", p.num_retractions);
+    out += R"(,"reasoning_tokens":0)";
+    number(R"(,"completion_tokens":)", p.completion_tokens);
+    number(R"(,"cached_tokens":)", p.cached_tokens);
+    out += R"(,"cached_tokens_details":null,"dp_rank":null)";
+    if (samples_[index].logprob) AppendLogprobs(out, samples_[index]);
+    if (p.finish) {
+      out += R"(,"e2e_latency":)";
+      AppendJsonNumber(out, p.e2e_latency_s);
+    }
+    if (p.finish || !p.emitted) {
+      out += R"(,"response_sent_to_client_ts":)";
+      AppendJsonNumber(out, context().unix_now());
+    }
+    out += '}';
+  }
+
+  static void AppendLogprobs(std::string& out, const Sample& s) {
+    const auto list = [&](std::string_view key, const std::string& items) {
+      out += key;
+      out += items;
+      out += ']';
+    };
+    list(R"(,"input_token_logprobs":[)", s.input.tokens);
+    list(R"(,"output_token_logprobs":[)", s.output.tokens);
+    out += R"(,"output_token_logprobs_length":)";
+    AppendJsonNumber(out, s.output.count);
+    if (s.top) {
+      list(R"(,"input_top_logprobs":[)", s.input.top);
+      list(R"(,"output_top_logprobs":[)", s.output.top);
+    }
+    if (s.token_ids) {
+      list(R"(,"input_token_ids_logprobs":[)", s.input.token_ids);
+      list(R"(,"output_token_ids_logprobs":[)", s.output.token_ids);
+    }
+  }
+
+  const bool batch_, texts_;
+  const std::shared_ptr<const Tokenizer> tokenizer_;
+  std::vector<Sample> samples_;
+};
+
+// /generate opens its stream before it looks at values: a bad one is then an event.
+void SendGenerateError(HttpExchange& exchange, const Error& error, bool stream) {
+  if (!stream) {
+    SendError(exchange, FromError(error, ErrorStyle::kNative));
+    return;
+  }
+  StartSse(exchange);
+  WriteSse(exchange, StreamError(error, ErrorStyle::kNative));
+  EndSse(exchange);
+}
+
+}  // namespace
+
+void HandleGenerate(ApiContext& context, const Exchange& exchange) {
+  Result<Json> json = ParseJson(exchange->request().body);
+  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
+  Result<GenerateBody> body = ParseGenerate(*json, context);
+  if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  Result<std::vector<GenerateRequest>> requests = PlanGenerate(*body, *json, context, exchange->request());
+  if (!requests.ok()) return SendGenerateError(*exchange, requests.error(), body->stream);
+  LogReceived(context, "/generate", *requests);
+  const SamplingParams& first = requests->front().sampling;
+  FlightOptions options;
+  options.stream = body->stream;
+  options.early_header = body->stream;
+  options.stream_interval = first.stream_interval.value_or(std::max(context.config.stream_interval, 1));
+  options.samples = static_cast<size_t>(first.n);
+  const bool batch = body->batch() || first.n > 1;
+  const auto flight =
+      std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, *requests);
+  flight->Launch(*std::move(requests));
+}
+
+}  // namespace sgl

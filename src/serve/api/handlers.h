@@ -1,0 +1,29 @@
+// The handlers that serve/routes.cc names. Each answers its exchange, at once or later.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "serve/context.h"
+
+namespace sgl {
+
+void HandleGenerate(ApiContext& context, const Exchange& exchange);
+void HandleCompletions(ApiContext& context, const Exchange& exchange);
+void HandleChat(ApiContext& context, const Exchange& exchange);
+void HandleTokenize(ApiContext& context, const Exchange& exchange);
+void HandleDetokenize(ApiContext& context, const Exchange& exchange);
+
+void HandleRoot(ApiContext& context, const Exchange& exchange);
+void HandleModels(ApiContext& context, const Exchange& exchange);
+void HandleModel(ApiContext& context, const Exchange& exchange);  // /v1/models/{id}
+void HandleModelInfo(ApiContext& context, const Exchange& exchange);
+void HandleServerInfo(ApiContext& context, const Exchange& exchange);
+void HandleLoads(ApiContext& context, const Exchange& exchange);
+void HandleGetLoad(ApiContext& context, const Exchange& exchange);
+
+void HandleFlushCache(ApiContext& context, const Exchange& exchange);
+void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
+
+void HandlePing(ApiContext& context, const Exchange& exchange);
+void HandleHealth(ApiContext& context, const Exchange& exchange);
+void HandleHealthGenerate(ApiContext& context, const Exchange& exchange);
+
+}  // namespace sgl

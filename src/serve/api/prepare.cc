@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/api/prepare.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <unordered_set>
+
+#include "obs/log.h"
+#include "serve/json_reader.h"
+#include "serve/reply.h"
+
+namespace sgl {
+namespace {
+
+constexpr size_t kMaxPromptTokens = size_t{1} << 27;  // over all samples of one HTTP request: half a gigabyte of ids
+
+}  // namespace
+
+Status RefuseFields(const Json& body, std::initializer_list<std::string_view> names) {
+  for (const std::string_view name : names)
+    if (!IsInert(body[name])) return UnsupportedField(name);
+  return {};
+}
+
+Status RefuseCommonFields(const Json& body) {
+  return RefuseFields(body, {"lora_path", "session_params", "custom_logit_processor", "return_hidden_states", "return_routed_experts"});
+}
+
+Status CheckDpRank(const Json& body, const HttpRequest& request) {
+  for (const std::string_view name : {"routed_dp_rank", "data_parallel_rank"}) {
+    const Json& rank = body[name];
+    if (!rank.is_null() && !(rank.is_int() && rank.as_int() == 0))
+      return InvalidArgument(fmt::format("{} must be in [0, 0], got {}.", name, DumpJson(rank)));
+  }
+  const std::string_view header = FindHeader(request, "x-data-parallel-rank");
+  if (header.empty()) return {};
+  int64_t rank = -1;
+  const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), rank);
+  if (error != std::errc() || end != header.data() + header.size() || rank != 0)
+    return InvalidArgument(fmt::format("X-Data-Parallel-Rank must be in [0, 0], got {}.", header));
+  return {};
+}
+
+Status CheckSamples(size_t prompts, int64_t n) {
+  constexpr int64_t kMaxSubRequests = 65536;
+  if (n <= kMaxSubRequests / static_cast<int64_t>(std::max<size_t>(prompts, 1))) return {};
+  return InvalidArgument(fmt::format("n times the number of prompts must be at most {}, got {} times {}.", kMaxSubRequests, n, prompts));
+}
+
+std::vector<std::string> NumberedRids(const std::string& base, size_t count) {
+  if (count == 1) return {base};
+  std::vector<std::string> rids;
+  for (size_t i = 0; i < count; ++i) rids.push_back(base + "_" + std::to_string(i));
+  return rids;
+}
+
+Result<std::vector<GenerateRequest>> Expand(std::vector<PromptPlan> plans) {
+  size_t tokens = 0;
+  for (const PromptPlan& plan : plans) {
+    const size_t samples = plan.rids.size();
+    if (plan.request.prompt.size() > (kMaxPromptTokens - tokens) / samples)
+      return InvalidArgument(fmt::format("The prompts of all samples together have more than {} tokens.", kMaxPromptTokens));
+    tokens += plan.request.prompt.size() * samples;
+  }
+  std::vector<GenerateRequest> requests;
+  std::unordered_set<std::string> seen;
+  for (PromptPlan& plan : plans) {
+    for (size_t s = 0; s < plan.rids.size(); ++s) {
+      if (!seen.insert(plan.rids[s]).second) return InvalidArgument("Duplicate request ID in the request: " + plan.rids[s]);
+      GenerateRequest& request = requests.emplace_back(plan.request);
+      request.rid = std::move(plan.rids[s]);
+      std::optional<int64_t>& seed = request.sampling.sampling_seed;
+      if (seed) seed = static_cast<int64_t>(static_cast<uint64_t>(*seed) + s);
+    }
+  }
+  return requests;
+}
+
+void LogReceived(const ApiContext& context, std::string_view path, const std::vector<GenerateRequest>& requests) {
+  if (!context.config.log_requests || requests.empty()) return;
+  const GenerateRequest& first = requests.front();
+  const SamplingParams& p = first.sampling;
+  LOG_INFO(
+      "Receive: path={}, rid={}, requests={}, prompt_tokens={}, max_new_tokens={}, temperature={}, top_p={}, top_k={}, min_p={}, "
+      "return_logprob={}",
+      path, first.rid, requests.size(), first.prompt.size(), p.max_new_tokens ? std::to_string(*p.max_new_tokens) : "null", p.temperature,
+      p.top_p, p.top_k, p.min_p, first.return_logprob);
+}
+
+}  // namespace sgl

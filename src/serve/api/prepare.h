@@ -1,0 +1,41 @@
+// Steps that generate, completions and chat share on the way from a body to sub-requests.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "serve/context.h"
+#include "serve/params.h"
+
+namespace sgl {
+
+// The first of `names` that asks for something (see IsInert) is an error: a feature is never silently left out.
+Status RefuseFields(const Json& body, std::initializer_list<std::string_view> names);
+// Fields that no endpoint of this build can honour.
+Status RefuseCommonFields(const Json& body);
+// Data-parallel rank from the body or the X-Data-Parallel-Rank header: only rank 0 exists.
+Status CheckDpRank(const Json& body, const HttpRequest& request);
+
+// One HTTP request may become at most so many sub-requests, as many as the engine's inbox takes. An n below 1 is not looked at here.
+Status CheckSamples(size_t prompts, int64_t n);
+
+// What a client wants of each prompt, checked; `prompt`, `rid` and the seed are filled per sub-request.
+struct PromptPlan {
+  GenerateRequest request;
+  std::vector<std::string> rids;  // one per sample
+};
+
+// One GenerateRequest per sample, prompt-major. A given seed counts up with the sample, so that samples differ and stay reproducible.
+// Errors: a rid twice; more prompt tokens in all than a request may hold.
+Result<std::vector<GenerateRequest>> Expand(std::vector<PromptPlan> plans);
+
+// rids of `count` sub-requests for one base name: itself if there is one, "<base>_<i>" else.
+std::vector<std::string> NumberedRids(const std::string& base, size_t count);
+
+void LogReceived(const ApiContext& context, std::string_view path, const std::vector<GenerateRequest>& requests);
+
+}  // namespace sgl

@@ -1,0 +1,81 @@
+// /tokenize and /detokenize.
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "serve/api/chat_prompt.h"
+#include "serve/api/handlers.h"
+#include "serve/api/openai.h"
+#include "serve/json_reader.h"
+#include "serve/reply.h"
+
+namespace sgl {
+namespace {
+
+// One result, or a list of them where a list was asked for.
+Json OneOrList(std::vector<Json> values, bool many) { return many ? Json(std::move(values)) : std::move(values.front()); }
+
+Json IdList(const std::vector<TokenId>& ids) {
+  Json::Array out;
+  out.reserve(ids.size());
+  for (const TokenId id : ids) out.emplace_back(int64_t{id});
+  return Json(std::move(out));
+}
+
+void SendTokens(ApiContext& context, const Exchange& exchange, const std::vector<std::vector<TokenId>>& prompts, bool many) {
+  std::vector<Json> tokens, counts;
+  for (const std::vector<TokenId>& prompt : prompts) {
+    tokens.push_back(IdList(prompt));
+    counts.emplace_back(static_cast<int64_t>(prompt.size()));
+  }
+  const int64_t given = context.backend.tokenizer()->model_max_length;
+  Json out;
+  out.Set("tokens", OneOrList(std::move(tokens), many)).Set("count", OneOrList(std::move(counts), many));
+  out.Set("max_model_len", given > 0 ? given : context.backend.info().context_length);
+  SendJson(*exchange, 200, DumpJson(out));
+}
+
+void TokenizeMessages(ApiContext& context, const Exchange& exchange, const Json& json) {
+  ChatPrompt prompt;
+  if (const Status status = ReadChatPrompt(json, prompt); !status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  if (const Status status = CheckChatPrompt(prompt); !status.ok()) return SendOpenAiError(*exchange, status.error());
+  const Result<std::vector<TokenId>> tokens = RenderChat(prompt, context);
+  if (!tokens.ok()) return SendOpenAiError(*exchange, tokens.error(), "BadRequest");
+  SendTokens(context, exchange, {*tokens}, false);
+}
+
+}  // namespace
+
+void HandleTokenize(ApiContext& context, const Exchange& exchange) {
+  const std::optional<Json> json = OpenAiJson(exchange);
+  if (!json) return;
+  OneOrMany<std::string> prompt;
+  bool add_special_tokens = true;
+  const Status status = JsonReader(*json)("prompt", prompt)("add_special_tokens", add_special_tokens).status();
+  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  if (prompt.set == !(*json)["messages"].is_null())
+    return SendError(*exchange, SchemaErrorReply("Exactly one of 'prompt' and 'messages' must be provided."));
+  if (!prompt.set) return TokenizeMessages(context, exchange, *json);
+  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
+  std::vector<std::vector<TokenId>> tokens;
+  for (const std::string& text : prompt.values) tokens.push_back(tokenizer->Encode(text, add_special_tokens));
+  SendTokens(context, exchange, tokens, prompt.many);
+}
+
+void HandleDetokenize(ApiContext& context, const Exchange& exchange) {
+  const std::optional<Json> json = OpenAiJson(exchange);
+  if (!json) return;
+  OneOrMany<std::vector<int64_t>> tokens;
+  bool skip_special_tokens = true;
+  const Status status = JsonReader(*json).Required("tokens", tokens)("skip_special_tokens", skip_special_tokens).status();
+  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
+  std::vector<Json> texts;
+  for (const std::vector<int64_t>& list : tokens.values) {
+    const Result<std::vector<TokenId>> ids = CheckTokenIds(list, context.backend.info().vocab_size, "tokens");
+    if (!ids.ok()) return SendOpenAiError(*exchange, ids.error());
+    texts.emplace_back(tokenizer->Decode(*ids, skip_special_tokens));
+  }
+  SendJson(*exchange, 200, DumpJson(Json().Set("text", OneOrList(std::move(texts), tokens.many))));
+}
+
+}  // namespace sgl

@@ -1,0 +1,28 @@
+// What the HTTP API needs of an engine, as a face: the tests put a scripted one behind it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "engine/engine.h"
+
+namespace sgl {
+
+// Thread: any. The contracts are those of Engine's members of the same names.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual Result<RequestId> Submit(GenerateRequest request, Sink sink) = 0;
+  virtual void Abort(RequestId id) = 0;
+  virtual void AbortRid(const std::string& rid) = 0;
+  virtual void AbortAll() = 0;
+  virtual void FlushCache(std::chrono::milliseconds timeout, std::function<void(bool)> done) = 0;
+  virtual bool Drain(std::chrono::milliseconds timeout) = 0;
+  virtual const EngineInfo& info() const = 0;
+  virtual EngineStats stats() const = 0;
+  virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
+};
+
+}  // namespace sgl

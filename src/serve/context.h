@@ -1,0 +1,49 @@
+// What every handler may use. One per ApiServer; everything in it outlives the handlers.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "serve/api_server.h"
+#include "serve/backend.h"
+#include "serve/id_source.h"
+#include "serve/outbox.h"
+#include "text/chat_template.h"
+
+namespace sgl {
+
+using Exchange = std::shared_ptr<HttpExchange>;
+
+enum class ServerState { kStarting, kUp, kUnhealthy, kStopping };
+
+class HealthMonitor;
+
+// How handlers reach other threads. The server wires these to HttpServer and TextPool, tests to queues of their own.
+struct Threads {
+  std::function<void(std::function<void()>)> post_http;
+  std::function<void(std::chrono::milliseconds, std::function<void()>)> post_http_after;
+  std::function<bool(std::function<void()>&&)> post_text;  // false: full
+};
+
+struct ApiContext {
+  ApiContext(ApiConfig c, Backend& b, std::shared_ptr<const ChatTemplate> t, Threads th, uint64_t id_seed)
+      : config(std::move(c)), backend(b), chat_template(std::move(t)), threads(std::move(th)), ids(id_seed),
+        outbox(std::make_shared<Outbox>(threads.post_http)) {}
+
+  const ApiConfig config;
+  Backend& backend;
+  const std::shared_ptr<const ChatTemplate> chat_template;  // null: no chat
+  const Threads threads;
+  IdSource ids;
+  const std::shared_ptr<Outbox> outbox;
+  std::function<double()> unix_now = [] {
+    return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  };
+  std::atomic<ServerState> state{ServerState::kStarting};
+  std::shared_ptr<HealthMonitor> health;
+};
+
+}  // namespace sgl

@@ -1,0 +1,264 @@
+// Doubles for tests and fuzzers: an exchange in memory, a scripted engine, a tokenizer of bytes, a template that prints what it gets.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "serve/api.h"
+
+namespace sgl {
+
+class FakeExchange final : public HttpExchange {
+ public:
+  explicit FakeExchange(HttpRequest request) : request_(std::move(request)) {}
+  const HttpRequest& request() const override { return request_; }
+  void Send(int status, std::string_view content_type, std::string body, HttpHeaders extra) override {
+    ++replies;
+    this->status = status;
+    this->content_type = content_type;
+    this->body = std::move(body);
+    headers = std::move(extra);
+  }
+  void StartStream(std::string_view content_type, HttpHeaders extra) override {
+    Send(200, content_type, "", std::move(extra));
+    streaming = true;
+  }
+  void Write(std::string chunk) override {
+    if (!closed_) chunks.push_back(std::move(chunk));
+  }
+  void EndStream() override { ended = true; }
+  void OnClose(std::function<void()> callback) override { on_close_ = std::move(callback); }
+  bool closed() const override { return closed_; }
+  void Disconnect() {
+    closed_ = true;
+    if (on_close_) std::exchange(on_close_, {})();
+  }
+  // Each chunk must be exactly one event.
+  std::vector<std::string> events() const {
+    std::vector<std::string> out;
+    for (const std::string& chunk : chunks) {
+      const bool framed = chunk.size() >= 8 && chunk.compare(0, 6, "data: ") == 0 && chunk.find('\n') == chunk.size() - 2;
+      out.push_back(framed ? chunk.substr(6, chunk.size() - 8) : "badly framed: " + chunk);
+    }
+    return out;
+  }
+
+  int replies = 0, status = 0;
+  std::string content_type, body;
+  HttpHeaders headers;
+  std::vector<std::string> chunks;
+  bool streaming = false, ended = false;
+
+ private:
+  const HttpRequest request_;
+  std::function<void()> on_close_;
+  bool closed_ = false;
+};
+
+// One token per byte; "<s>" is 256 (BOS), "</s>" 257 (EOS), "<t>" 258 (special too).
+class ByteTokenizer final : public Tokenizer {
+ public:
+  ByteTokenizer() {
+    bos = 256;
+    eos = 257;
+    bos_text = "<s>";
+    eos_text = "</s>";
+    add_bos = true;
+    model_max_length = 4096;
+    for (int i = 0; i < 256; ++i) bytes_.push_back(std::string(1, static_cast<char>(i)));
+    for (const char* special : {"<s>", "</s>", "<t>"}) bytes_.push_back(special);
+  }
+  std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens) const override {
+    std::vector<TokenId> ids;
+    if (add_special_tokens) ids.push_back(256);
+    while (!text.empty()) {
+      TokenId id = static_cast<unsigned char>(text[0]);
+      for (TokenId special = 256; special < 259; ++special)
+        if (text.substr(0, TokenBytes(special).size()) == TokenBytes(special)) id = special;
+      ids.push_back(id);
+      text.remove_prefix(TokenBytes(id).size());
+    }
+    return ids;
+  }
+  std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const override {
+    std::string out;
+    for (const TokenId id : ids)
+      if (!skip_special_tokens || !IsSpecial(id)) out += TokenBytes(id);
+    return out;
+  }
+  std::string_view TokenBytes(TokenId id) const override {
+    return id >= 0 && id < vocab_size() ? std::string_view(bytes_[static_cast<size_t>(id)]) : std::string_view();
+  }
+  bool IsSpecial(TokenId id) const override { return id >= 256; }
+  int64_t vocab_size() const override { return static_cast<int64_t>(bytes_.size()); }
+  std::optional<TokenId> TokenToId(std::string_view token) const override {
+    for (TokenId id = 0; id < 259; ++id)
+      if (TokenBytes(id) == token) return id;
+    return {};
+  }
+  std::string IdToToken(TokenId id) const override { return std::string(TokenBytes(id)); }
+
+ private:
+  std::vector<std::string> bytes_;
+};
+
+// The prompt is the variables as JSON, each message on its line. Content "RAISE" fails; "BARE" fails unless tools are bare functions.
+class PrintingTemplate final : public ChatTemplate {
+ public:
+  explicit PrintingTemplate(bool parts) : parts_(parts) {}
+  Result<std::string> Render(const Json& variables) const override {
+    std::string out;
+    for (const auto& [name, value] : variables.as_object()) {
+      if (name != "messages") out += name + "=" + DumpJson(value) + " ";
+    }
+    for (const Json& message : variables["messages"].as_array()) {
+      if (message["content"] == Json("RAISE")) return InvalidArgument("raised by the template");
+      if (message["content"] == Json("BARE") && variables["tools"].is_array() && variables["tools"].as_array()[0].find("name") == nullptr)
+        return InvalidArgument("tools must be functions");
+      out += "\n" + DumpJson(message);
+    }
+    return out;
+  }
+  bool wants_content_parts() const override { return parts_; }
+
+ private:
+  const bool parts_;
+};
+
+// Takes requests and lets the test say what the engine says.
+class FakeBackend final : public Backend {
+ public:
+  struct Accepted {
+    GenerateRequest request;
+    Sink sink;
+    int64_t completion_tokens = 0;
+    bool aborted = false;
+  };
+
+  Result<RequestId> Submit(GenerateRequest request, Sink sink) override {
+    if (refuse_after == 0) return refusal;
+    if (refuse_after > 0) --refuse_after;
+    accepted.push_back({std::move(request), std::move(sink)});
+    return RequestId{accepted.size()};
+  }
+  void Abort(RequestId id) override { accepted[Index(id) - 1].aborted = true; }
+  void AbortRid(const std::string& rid) override { aborted_rids.push_back(rid); }
+  void AbortAll() override { aborted_rids.push_back("*"); }
+  void FlushCache(std::chrono::milliseconds timeout, std::function<void(bool)> done) override {
+    flush_timeout = timeout;
+    done(flush_result);
+  }
+  bool Drain(std::chrono::milliseconds) override { return true; }
+  const EngineInfo& info() const override { return info_; }
+  EngineStats stats() const override { return stats_; }
+  std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
+
+  // Fills in totals; with `finish` the sink is destroyed, as the engine does.
+  void Say(size_t index, TokenDelta delta) {
+    Accepted& a = accepted[index];
+    if (!a.sink) return;
+    a.completion_tokens += static_cast<int64_t>(delta.tokens.size());
+    stats_.tokens_produced += static_cast<int64_t>(delta.tokens.size());
+    delta.id = RequestId{index + 1};
+    delta.prompt_tokens = static_cast<int64_t>(a.request.prompt.size());
+    delta.completion_tokens = a.completion_tokens;
+    const bool last = delta.finish.has_value();
+    if (last) delta.e2e_latency_s = 0.25;
+    a.sink(std::move(delta));
+    if (last) a.sink = {};
+  }
+
+  std::vector<Accepted> accepted;
+  std::vector<std::string> aborted_rids;
+  int refuse_after = -1;  // accepted before `refusal`; -1: no refusal
+  Error refusal;
+  bool flush_result = true;
+  std::chrono::milliseconds flush_timeout{-1};
+  EngineInfo info_;
+  EngineStats stats_;
+
+ private:
+  std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();
+};
+
+// An API on one thread: text tasks run at once, http tasks when Run is called, delayed ones when time is let pass.
+class FakeServer {
+ public:
+  explicit FakeServer(ApiConfig config = {}, bool parts = false) : api_(std::move(config), SetUp(), MakeTemplate(parts), MakeThreads(), 42) {
+    api_.context().unix_now = [] { return 1700000000.5; };
+    api_.context().state = ServerState::kUp;
+  }
+  std::shared_ptr<FakeExchange> Handle(HttpRequest request) {
+    auto exchange = std::make_shared<FakeExchange>(std::move(request));
+    api_.Handle(exchange);
+    Run();
+    return exchange;
+  }
+  std::shared_ptr<FakeExchange> Post(std::string path, std::string body) {
+    return Handle({"POST", std::move(path), "", {{"content-type", "application/json"}}, std::move(body)});
+  }
+  std::shared_ptr<FakeExchange> Get(std::string path, std::string query = "") {
+    return Handle({"GET", std::move(path), std::move(query), {}, ""});
+  }
+  void Say(size_t index, TokenDelta delta) {
+    backend.Say(index, std::move(delta));
+    Run();
+  }
+  void Run() {
+    while (!tasks_.empty()) {
+      std::vector<std::function<void()>> tasks = std::exchange(tasks_, {});
+      for (auto& task : tasks) task();
+    }
+  }
+  void Pass(std::chrono::milliseconds time) {
+    const std::chrono::milliseconds end = now_ + time;
+    while (!timers_.empty() && timers_.begin()->first <= end) {
+      auto timer = timers_.extract(timers_.begin());
+      now_ = timer.key();
+      timer.mapped()();
+      Run();
+    }
+    now_ = end;
+  }
+  ApiContext& context() { return api_.context(); }
+  Api& api() { return api_; }
+
+  FakeBackend backend;
+  bool text_full = false;
+
+ private:
+  Backend& SetUp() {
+    EngineInfo& info = backend.info_;
+    info.model_path = "org/toy";
+    info.served_model_name = "org/toy";
+    info.weight_version = "default";
+    info.model_type = "toy";
+    info.architectures = {"ToyForCausalLM"};
+    info.context_length = 2000;
+    info.vocab_size = 259;
+    info.max_total_tokens = 8000;
+    info.max_req_input_len = 1994;
+    info.max_running_requests = 8;
+    return backend;
+  }
+  static std::shared_ptr<const ChatTemplate> MakeTemplate(bool parts) { return std::make_shared<PrintingTemplate>(parts); }
+  Threads MakeThreads() {
+    return {[this](std::function<void()> task) { tasks_.push_back(std::move(task)); },
+            [this](std::chrono::milliseconds delay, std::function<void()> task) { timers_.emplace(now_ + delay, std::move(task)); },
+            [this](std::function<void()>&& task) {
+              if (text_full) return false;
+              task();
+              return true;
+            }};
+  }
+  std::vector<std::function<void()>> tasks_;
+  std::multimap<std::chrono::milliseconds, std::function<void()>> timers_;
+  std::chrono::milliseconds now_{0};
+  Api api_;
+};
+
+}  // namespace sgl

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/flight.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "obs/log.h"
+#include "serve/reply.h"
+
+namespace sgl {
+
+Flight::Flight(ApiContext& context, Exchange exchange, FlightOptions options)
+    : context_(context), exchange_(std::move(exchange)), options_(options) {}
+
+void Flight::Launch(std::vector<GenerateRequest> requests) {
+  progress_.resize(requests.size());
+  open_ = requests.size();
+  for (size_t i = 0; i < requests.size(); ++i) progress_[i].rid = requests[i].rid;
+  // The exchange holds the callback, so the callback must not hold the exchange.
+  exchange_->OnClose([weak = weak_from_this()] {
+    if (const auto flight = weak.lock()) {
+      flight->done_ = true;
+      flight->AbortRest();
+    }
+  });
+  if (options_.early_header) {
+    streaming_ = true;
+    StartSse(*exchange_);
+  }
+  const auto self = shared_from_this();
+  for (size_t i = 0; i < requests.size() && !aborted(); ++i) {
+    Result<RequestId> id = context_.backend.Submit(
+        std::move(requests[i]), [self, i, outbox = context_.outbox](TokenDelta delta) { outbox->Push(self, i, std::move(delta)); });
+    if (!id.ok()) {
+      context_.outbox->PushRefusal(self, i, std::move(id).error());
+      return;
+    }
+    {
+      std::lock_guard lock(mutex_);
+      ids_.push_back(*id);
+    }
+    if (aborted()) context_.backend.Abort(*id);  // it came in too late for AbortRest
+  }
+}
+
+bool Flight::aborted() {
+  std::lock_guard lock(mutex_);
+  return aborted_;
+}
+
+void Flight::OnDelta(size_t index, TokenDelta delta) {
+  Progress& p = progress_[index];
+  p.started = true;
+  p.prompt_tokens = delta.prompt_tokens;
+  p.completion_tokens = delta.completion_tokens;
+  p.cached_tokens = delta.cached_tokens;
+  p.num_retractions = delta.num_retractions;
+  p.e2e_latency_s = delta.e2e_latency_s;
+  if (delta.finish) {
+    p.finish = std::move(delta.finish);
+    if (context_.config.log_requests) LogFinish(p);
+  }
+  if (done_) return;
+  Take(index, delta);
+  if (p.finish) {
+    --open_;
+    const bool reported_as_event = options_.stream && options_.style == ErrorStyle::kNative;
+    if (std::optional<ErrorReply> failed = FromFinish(*p.finish, options_.style); failed && !reported_as_event) {
+      Fail(*std::move(failed), StreamError(*p.finish));
+      return;
+    }
+  }
+  if (options_.stream) Emission(index);
+  if (open_ == 0) Finished();
+}
+
+// One event per stream_interval tokens; the first token always goes out alone, the last event always goes out.
+void Flight::Emission(size_t index) {
+  Progress& p = progress_[index];
+  const int64_t k = options_.stream_interval;
+  const bool due = p.completion_tokens > 0 && (p.completion_tokens - 1) / k > (p.emitted_tokens - 1) / k;
+  if (p.emitted && !p.finish && k > 1 && !due) return;
+  if (!streaming_) {
+    streaming_ = true;
+    StartSse(*exchange_);
+  }
+  Emit(index);
+  p.emitted = true;
+  p.emitted_tokens = p.completion_tokens;
+}
+
+void Flight::Finished() {
+  done_ = true;
+  if (!options_.stream) {
+    SendJson(*exchange_, 200, Body());
+    return;
+  }
+  EmitTail();
+  EndSse(*exchange_);
+}
+
+void Flight::OnRefused(size_t, Error error) {
+  if (done_) return;
+  Fail(FromError(error, options_.style), StreamError(error, options_.style));
+}
+
+void Flight::Fail(ErrorReply reply, const std::string& event) {
+  done_ = true;
+  if (streaming_) {
+    WriteEvent(event);
+    EndSse(*exchange_);
+  } else {
+    SendError(*exchange_, std::move(reply));
+  }
+  AbortRest();
+}
+
+void Flight::AbortRest() {
+  std::vector<RequestId> ids;
+  {
+    std::lock_guard lock(mutex_);
+    aborted_ = true;
+    ids = ids_;
+  }
+  for (const RequestId id : ids) context_.backend.Abort(id);
+}
+
+void Flight::WriteEvent(std::string_view json) { WriteSse(*exchange_, json); }
+
+Usage Flight::usage() const {
+  Usage usage;
+  for (size_t i = 0; i < progress_.size(); ++i) {
+    if (i % options_.samples == 0) usage.prompt_tokens += progress_[i].prompt_tokens;
+    if (i % options_.samples == 0) usage.cached_tokens += progress_[i].cached_tokens;
+    usage.completion_tokens += progress_[i].completion_tokens;
+  }
+  return usage;
+}
+
+void Flight::LogFinish(const Progress& p) const {
+  const char* kind = p.finish->kind == FinishKind::kStop ? "stop" : p.finish->kind == FinishKind::kLength ? "length" : "abort";
+  LOG_INFO("Finish: rid={}, finish_reason={}{}{}, prompt_tokens={}, completion_tokens={}, cached_tokens={}, e2e_latency={:.3f}", p.rid,
+           kind, p.finish->message.empty() ? "" : ": ", p.finish->message, p.prompt_tokens, p.completion_tokens, p.cached_tokens,
+           p.e2e_latency_s);
+}
+
+}  // namespace sgl

@@ -1,0 +1,90 @@
+// One HTTP request while the engine works on it: its sub-requests (prompts times samples), and how their tokens become a reply.
+// The kinds of reply (native, completions, chat) derive from it and only write JSON.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "serve/context.h"
+#include "serve/error.h"
+
+namespace sgl {
+
+// One sub-request's progress: totals of its latest delta.
+struct Progress {
+  std::string rid;
+  bool started = false;                // a delta has come
+  std::optional<Finish> finish;
+  int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0, num_retractions = 0;
+  double e2e_latency_s = 0;
+  int64_t emitted_tokens = 0;          // completion_tokens when its last event went out
+  bool emitted = false;
+};
+
+// Tokens of a whole request, as OpenAI counts them: a prompt once, however many samples it has.
+struct Usage {
+  int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;
+};
+
+struct FlightOptions {
+  bool stream = false;
+  bool early_header = false;           // the 200 goes out before the first token, as /generate does
+  ErrorStyle style = ErrorStyle::kNative;
+  int stream_interval = 1;
+  size_t samples = 1;                  // per prompt; sub-request i belongs to prompt i / samples
+};
+
+// Thread: http, except Launch. Lives until its last sub-request has ended, held by the sinks.
+class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
+ public:
+  Flight(ApiContext& context, Exchange exchange, FlightOptions options);
+
+  // Hands the requests to the engine; from then on the reply happens by itself. One that the engine refuses ends the whole flight, and
+  // so does a client that goes away: what was accepted is aborted. Thread: any, once.
+  void Launch(std::vector<GenerateRequest> requests);
+
+  void OnDelta(size_t index, TokenDelta delta) final;
+  void OnRefused(size_t index, Error error) final;
+
+ protected:
+  // Keep what of a delta is needed later; totals are in progress(index) already.
+  virtual void Take(size_t index, TokenDelta& delta) = 0;
+  // Stream: write the events for what was taken since the last Emit of this sub-request.
+  virtual void Emit(size_t index) = 0;
+  // Stream: what follows after every sub-request has ended, before [DONE].
+  virtual void EmitTail() {}
+  // No stream: the body, once all have ended.
+  virtual std::string Body() = 0;
+
+  void WriteEvent(std::string_view json);
+  const Progress& progress(size_t index) const { return progress_[index]; }
+  size_t size() const { return progress_.size(); }
+  const FlightOptions& options() const { return options_; }
+  Usage usage() const;
+  ApiContext& context() const { return context_; }
+
+ private:
+  void Emission(size_t index);
+  void Fail(ErrorReply reply, const std::string& event);
+  void Finished();
+  void AbortRest();
+  bool aborted();
+  void LogFinish(const Progress& p) const;
+
+  ApiContext& context_;
+  const Exchange exchange_;
+  const FlightOptions options_;
+  std::vector<Progress> progress_;
+  size_t open_ = 0;                    // sub-requests without a finish
+  bool streaming_ = false;             // the 200 went out
+  bool done_ = false;                  // the reply is complete, or will not be: later deltas are dropped
+
+  std::mutex mutex_;                   // Launch (text thread) meets a disconnect (http thread)
+  std::vector<RequestId> ids_;         // guarded by mutex_
+  bool aborted_ = false;               // guarded by mutex_
+};
+
+}  // namespace sgl

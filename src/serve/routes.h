@@ -1,0 +1,29 @@
+// Every endpoint, one line each: path, methods, who may call it, where it runs, who answers.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <span>
+#include <string_view>
+
+#include "serve/auth.h"
+#include "serve/context.h"
+
+namespace sgl {
+
+enum class RunsOn { kHttp, kText };  // kText: parses a body, renders, tokenizes
+enum class WhileStopping { kAnswers, kRefuses };
+
+struct Route {
+  std::string_view path;     // ends in '/': everything below it
+  std::string_view methods;  // "GET POST"
+  AuthLevel auth;
+  RunsOn runs_on;
+  WhileStopping stopping;
+  void (*handle)(ApiContext&, const Exchange&);
+};
+
+std::span<const Route> Routes();
+
+// Answers one request: authorisation, route, method, then the handler on its thread. Thread: http.
+void Dispatch(ApiContext& context, const Exchange& exchange);
+
+}  // namespace sgl

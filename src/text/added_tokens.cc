@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/added_tokens.h"
+
+#include <algorithm>
+
+#include "text/unicode.h"
+
+namespace sgl {
+namespace {
+
+bool IsSpace(uint32_t cp) { return (CharTable::Get().Bits(cp) & kSpaceBit) != 0; }
+
+bool WordBefore(std::string_view text, size_t at) {
+  size_t start = 0;
+  return at > 0 && IsWord(CodePointBefore(text, at, &start));
+}
+bool WordAfter(std::string_view text, size_t at) {
+  size_t length = 0;
+  return at < text.size() && IsWord(CodePointAt(text, at, &length));
+}
+
+}  // namespace
+
+AddedTokenFinder::AddedTokenFinder() { first_.fill(-1); }
+
+int32_t AddedTokenFinder::Child(int32_t node, unsigned char byte) const {
+  int32_t child = nodes_[static_cast<size_t>(node)].child;
+  while (child >= 0 && nodes_[static_cast<size_t>(child)].byte != byte) child = nodes_[static_cast<size_t>(child)].sibling;
+  return child;
+}
+
+void AddedTokenFinder::Add(const AddedToken& token, std::string_view form) {
+  if (form.empty()) return;
+  const auto make = [&](unsigned char byte, int32_t sibling) {
+    nodes_.push_back({-1, sibling, -1, byte});
+    return static_cast<int32_t>(nodes_.size()) - 1;
+  };
+  const unsigned char lead = static_cast<unsigned char>(form[0]);
+  if (first_[lead] < 0) first_[lead] = make(lead, -1);
+  int32_t node = first_[lead];
+  for (const char c : form.substr(1)) {
+    int32_t child = Child(node, static_cast<unsigned char>(c));
+    if (child < 0) {
+      child = make(static_cast<unsigned char>(c), nodes_[static_cast<size_t>(node)].child);
+      nodes_[static_cast<size_t>(node)].child = child;
+    }
+    node = child;
+  }
+  nodes_[static_cast<size_t>(node)].token = static_cast<int32_t>(tokens_.size());
+  tokens_.push_back(token);
+}
+
+void AddedTokenFinder::Split(std::string_view text, std::vector<Segment>* out) const {
+  size_t done = 0;
+  for (size_t at = 0; at < text.size();) {
+    int32_t node = first_[static_cast<unsigned char>(text[at])];
+    int32_t best = -1;
+    size_t best_end = 0;
+    for (size_t end = at + 1; node >= 0; ++end) {
+      const Node& here = nodes_[static_cast<size_t>(node)];
+      if (here.token >= 0) best = here.token, best_end = end;
+      if (end >= text.size()) break;
+      node = Child(node, static_cast<unsigned char>(text[end]));
+    }
+    if (best < 0) {
+      ++at;
+      continue;
+    }
+    const AddedToken& token = tokens_[static_cast<size_t>(best)];
+    size_t begin = at, end = best_end;
+    at = best_end;
+    if (token.single_word && (WordBefore(text, begin) || WordAfter(text, end))) continue;
+    size_t step = 0;
+    if (token.lstrip) {
+      while (begin > done && IsSpace(CodePointBefore(text, begin, &step))) begin = step;
+      begin = std::max(begin, done);
+    }
+    if (token.rstrip)
+      while (end < text.size() && IsSpace(CodePointAt(text, end, &step))) end += step;
+    if (done < begin) out->push_back({std::nullopt, done, begin});
+    out->push_back({token.id, begin, end});
+    done = end;
+  }
+  if (done < text.size()) out->push_back({std::nullopt, done, text.size()});
+}
+
+}  // namespace sgl

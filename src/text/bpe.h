@@ -1,0 +1,94 @@
+// Byte pair encoding of one word at a time.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "text/vocab.h"
+
+namespace sgl {
+
+struct BpeOptions {
+  bool byte_level = false;     // words are raw bytes, the vocabulary is written in ByteChars
+  bool ignore_merges = false;  // a word that is a token is that token
+  bool byte_fallback = false;  // unknown characters become <0xNN>
+  bool fuse_unk = false;
+  std::optional<TokenId> unk;
+};
+
+struct BpeMerge {
+  TokenId left, right, result;
+  uint32_t rank;  // low ranks go first; equal ranks from left to right
+};
+
+// Thread: immutable; each caller brings its own Scratch.
+class Bpe {
+ public:
+  // What a caller keeps between words: buffers and a bounded cache of words already done (2 MB). Thread: one at a time.
+  class Scratch {
+   public:
+    Scratch();
+
+   private:
+    friend class Bpe;
+    static constexpr size_t kKeyBytes = 22, kMaxIds = 10, kEntries = 1 << 15;
+    struct Entry {
+      uint8_t key_size = 0, id_count = 0;
+      char key[kKeyBytes];
+      TokenId ids[kMaxIds];
+    };
+    struct Symbol {
+      TokenId id;
+      int32_t previous, next;  // -1: none
+    };
+    struct Candidate {
+      uint32_t rank;
+      int32_t at;
+      TokenId left, right, result;
+    };
+    std::vector<Entry> cache_;  // direct-mapped
+    std::vector<Symbol> symbols_;
+    std::vector<Candidate> queue_;
+    std::vector<TokenId> ids_;
+    std::vector<uint64_t> merged_;
+  };
+
+  // `vocab` must outlive it. A later merge of the same pair replaces an earlier one.
+  Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions options);
+
+  // Appends the word's tokens. O(n log n).
+  void Encode(std::string_view word, Scratch& scratch, std::vector<TokenId>* out) const;
+
+ private:
+  struct MergeSlot {
+    uint64_t pair = UINT64_MAX;
+    uint32_t rank = 0;
+    TokenId result = 0;
+  };
+  static uint64_t Pair(TokenId left, TokenId right) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  }
+  const MergeSlot* FindMerge(TokenId left, TokenId right) const;
+  void EncodeChunk(std::string_view chunk, Scratch& scratch, std::vector<TokenId>* out) const;
+  void Symbols(std::string_view word, std::vector<TokenId>* out) const;
+  void Unknown(std::string_view character, std::optional<TokenId>* open_unk, std::vector<TokenId>* out) const;
+  void MergeShort(std::vector<TokenId>& ids, std::vector<uint64_t>& merged) const;
+  void MergeLong(Scratch& scratch) const;
+
+  const Vocab& vocab_;
+  BpeOptions options_;
+  std::vector<MergeSlot> merges_;  // open addressing, a power of two, at most half full
+  int shift_ = 0;
+  std::array<TokenId, 256> byte_ids_;  // byte_level: first symbols; otherwise <0xNN>; -1 absent
+  std::vector<TokenId> char_ids_;      // not byte_level: first symbols by code point; -1 absent
+  // Not byte_level: "words" are whole texts with U+2581 for spaces, but no merge reaches from another character over to a U+2581.
+  // So the text falls into chunks that begin there, which the cache can hold.
+  bool breaks_at_metaspace_ = false;
+  std::vector<std::string> raw_words_;  // byte_level and ignore_merges: tokens as bytes
+  TokenIndex raw_index_;
+};
+
+}  // namespace sgl
