@@ -94,7 +94,6 @@ Status Serve(ServeOptions& config, const Options& options) {
   TRY_STATUS(server.Start());
   const std::string url = Url(host, server.port());
   LOG_INFO("{}", Summary(engine->info(), url));
-  LOG_INFO("Uvicorn running on {} (Press CTRL+C to quit)", url);  // the line that launch scripts look for
   signals.OnShutdown([&server] { server.RequestShutdown(); });
   server.Run();
   signals.OnShutdown(nullptr);

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # An object built with ISA flags must not define weak symbols (inline functions, templates) outside its own
 # namespace: the linker could pick that copy for the whole program and crash on an older CPU.
 isa=$1

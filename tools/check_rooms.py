@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Fails when a file includes a room that its own room does not list in USES."""
 import pathlib
 import re
