@@ -41,14 +41,14 @@ class EngineBackend final : public Backend {
   Engine& engine_;
 };
 
-// --chat-template, else the model's own; null when there is neither.
+// --chat-template, else the model's own, else ChatML, which most models without one at least understand.
 Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(const ApiConfig& config, const Engine& engine) {
-  const std::string& source = config.chat_template.empty() ? engine.chat_template() : config.chat_template;
+  std::string source = config.chat_template.empty() ? engine.chat_template() : config.chat_template;
   if (source.empty()) {
-    LOG_WARNING("The model has no chat template: chat requests are refused until --chat-template gives one");
-    return std::shared_ptr<const ChatTemplate>();
+    LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
+    source = BuiltinChatTemplate("chatml");
   }
-  Result<std::unique_ptr<ChatTemplate>> parsed = ChatTemplate::Parse(source);
+  Result<std::unique_ptr<ChatTemplate>> parsed = ChatTemplate::Parse(std::move(source));
   if (!parsed.ok()) return std::move(parsed).error().In("chat template");
   return std::shared_ptr<const ChatTemplate>(*std::move(parsed));
 }

@@ -152,6 +152,7 @@ class PrintingTemplate final : public ChatTemplate {
     }
     return out;
   }
+  Result<std::string> RenderAt(const Json& variables, int64_t) const override { return Render(variables); }
   bool wants_content_parts() const override { return parts_; }
 
  private:

@@ -187,6 +187,9 @@ Status ReadChatPrompt(const Json& body, ChatPrompt& prompt) {
   for (size_t i = 0; i < messages.size(); ++i) TRY_STATUS(ReadMessage(messages[i], fmt::format("messages[{}]", i)));
   for (size_t i = 0; i < tools.size(); ++i) TRY_STATUS(ReadTool(tools[i], fmt::format("tools[{}]", i)));
   TRY_STATUS(ReadToolChoice(prompt.tool_choice));
+  for (const char* ours : {"messages", "tools", "add_generation_prompt"})
+    if (prompt.template_kwargs.find(ours) != nullptr)
+      return InvalidArgument(fmt::format("chat_template_kwargs.{}: the server sets this variable itself", ours));
   prompt.messages = Json(std::move(messages));
   prompt.tools = Json(std::move(tools));
   return ReadEffort(body, prompt);
