@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     delta.finish.emplace();
     server.Say(i, std::move(delta));
   }
-  if (exchange->replies != 1) abort();                             // exactly one reply, whatever came
+  if (exchange->replies != 1) abort();  // exactly one reply, whatever came
   if (exchange->streaming && !exchange->ended) abort();
   if (exchange->status >= 500 && exchange->status != 503) abort();  // a body is never our fault
   return 0;

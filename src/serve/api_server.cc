@@ -20,9 +20,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kWarmUpTimeout{600000};
-constexpr milliseconds kAbortTimeout{5000};   // after the drain failed: how long aborted requests may take to end
-constexpr milliseconds kFlushTimeout{2000};   // last bytes of the last replies
-constexpr size_t kWaitingTexts = 16384;       // requests that wait for a text thread
+constexpr milliseconds kAbortTimeout{5000};  // after the drain failed: how long aborted requests may take to end
+constexpr milliseconds kFlushTimeout{2000};  // last bytes of the last replies
+constexpr size_t kWaitingTexts = 16384;      // requests that wait for a text thread
 
 class EngineBackend final : public Backend {
  public:
@@ -41,14 +41,14 @@ class EngineBackend final : public Backend {
   Engine& engine_;
 };
 
-// --chat-template, else the model's own; null when there is neither.
+// --chat-template, else the model's own, else ChatML, which most models without one at least understand.
 Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(const ApiConfig& config, const Engine& engine) {
-  const std::string& source = config.chat_template.empty() ? engine.chat_template() : config.chat_template;
+  std::string source = config.chat_template.empty() ? engine.chat_template() : config.chat_template;
   if (source.empty()) {
-    LOG_WARNING("The model has no chat template: chat requests are refused until --chat-template gives one");
-    return std::shared_ptr<const ChatTemplate>();
+    LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
+    source = BuiltinChatTemplate("chatml");
   }
-  Result<std::unique_ptr<ChatTemplate>> parsed = ChatTemplate::Parse(source);
+  Result<std::unique_ptr<ChatTemplate>> parsed = ChatTemplate::Parse(std::move(source));
   if (!parsed.ok()) return std::move(parsed).error().In("chat template");
   return std::shared_ptr<const ChatTemplate>(*std::move(parsed));
 }
@@ -104,7 +104,8 @@ Status ApiServer::Start() {
   threads.post_http_after = [&s](milliseconds delay, std::function<void()> task) { s.http->PostAfter(delay, std::move(task)); };
   threads.post_text = [&s](std::function<void()>&& task) { return s.text->Post(std::move(task)); };
   s.api = std::make_unique<Api>(s.config, s.backend, std::move(chat_template), std::move(threads), std::random_device{}());
-  s.http = std::make_unique<HttpServer>(s.config.http, [&s](std::shared_ptr<HttpExchange> exchange) { s.api->Handle(std::move(exchange)); });
+  s.http =
+      std::make_unique<HttpServer>(s.config.http, [&s](std::shared_ptr<HttpExchange> exchange) { s.api->Handle(std::move(exchange)); });
   TRY_STATUS(s.http->Listen());
   s.http_thread = std::thread([&s] { s.http->Run(); });
   LOG_INFO("Uvicorn running on http://{}:{} (Press CTRL+C to quit)", s.config.http.host, s.http->port());
@@ -157,6 +158,7 @@ void ApiServer::Impl::Shutdown() {
   http->Post([this] { http->StopAccepting(); });
   for (milliseconds waited{0}; waited < kFlushTimeout && http->connections() > 0; waited += milliseconds(10))
     std::this_thread::sleep_for(milliseconds(10));
+  api->context().outbox->Close();
   http->Stop();
   http_thread.join();
 }

@@ -14,22 +14,22 @@ namespace sgl {
 
 struct ApiConfig {
   HttpServerConfig http;
-  std::string api_key;                // "": open
+  std::string api_key;  // "": open
   std::string admin_api_key;
-  std::string chat_template;          // text of --chat-template; "": the model's
+  std::string chat_template;                // text of --chat-template; "": the model's
   std::string sampling_defaults = "model";  // or "openai"
-  Json preferred_sampling_params;     // null or an object
+  Json preferred_sampling_params;           // null or an object
   bool enable_cache_report = false;
   bool incremental_streaming_output = false;
   bool skip_server_warmup = false;
   bool log_requests = false;
   int stream_interval = 1;
-  int text_threads = 1;               // rendering, tokenizing, request parsing
+  int text_threads = 1;  // rendering, tokenizing, request parsing
   std::chrono::milliseconds shutdown_timeout{60000};
-  std::chrono::milliseconds health_timeout{20000};   // SGLANG_HEALTH_CHECK_TIMEOUT
-  bool health_generates = true;       // SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION
+  std::chrono::milliseconds health_timeout{20000};  // SGLANG_HEALTH_CHECK_TIMEOUT
+  bool health_generates = true;                     // SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION
   std::string version = "0.1.0";
-  Json server_args;                   // every option by its name, for /server_info; keys already masked
+  Json server_args;  // every option by its name, for /server_info; keys already masked
 };
 
 // Thread: construct, Start and Run from one thread; RequestShutdown from any (also a signal-handling thread).
@@ -37,10 +37,10 @@ class ApiServer {
  public:
   ApiServer(ApiConfig config, Engine& engine);
   ~ApiServer();
-  Status Start();              // parses the chat template, binds; after it /v1/models answers and /health says 503
+  Status Start();  // parses the chat template, binds; after it /v1/models answers and /health says 503
   uint16_t port() const;
-  void Run();                  // warm-up, "The server is fired up and ready to roll!", serves; returns after a shutdown has drained
-  void RequestShutdown();      // unhealthy at once, no new requests, drains within shutdown_timeout, then Run returns
+  void Run();                     // warm-up, "The server is fired up and ready to roll!", serves; returns after a shutdown has drained
+  void RequestShutdown();         // unhealthy at once, no new requests, drains within shutdown_timeout, then Run returns
   Status warm_up_status() const;  // after Run: an error when it returned because the warm-up failed; the process should exit with 1
 
  private:

@@ -30,7 +30,11 @@ struct Threads {
 
 struct ApiContext {
   ApiContext(ApiConfig c, Backend& b, std::shared_ptr<const ChatTemplate> t, Threads th, uint64_t id_seed)
-      : config(std::move(c)), backend(b), chat_template(std::move(t)), threads(std::move(th)), ids(id_seed),
+      : config(std::move(c)),
+        backend(b),
+        chat_template(std::move(t)),
+        threads(std::move(th)),
+        ids(id_seed),
         outbox(std::make_shared<Outbox>(threads.post_http)) {}
 
   const ApiConfig config;

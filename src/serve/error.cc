@@ -60,9 +60,7 @@ std::string ErrorObject(int status, std::string_view type, std::string_view mess
   return out += '}';
 }
 
-ErrorReply HttpErrorReply(int status, std::string_view message) {
-  return {status, ErrorObject(status, std::to_string(status), message)};
-}
+ErrorReply HttpErrorReply(int status, std::string_view message) { return {status, ErrorObject(status, std::to_string(status), message)}; }
 
 ErrorReply SchemaErrorReply(std::string_view message) { return {400, ErrorObject(400, "Bad Request", message)}; }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,30 +13,57 @@
 
 namespace sgl {
 
+// Thread: replies and OnClose from any, Disconnect from one; look at the members when nobody replies any more.
 class FakeExchange final : public HttpExchange {
  public:
   explicit FakeExchange(HttpRequest request) : request_(std::move(request)) {}
   const HttpRequest& request() const override { return request_; }
   void Send(int status, std::string_view content_type, std::string body, HttpHeaders extra) override {
+    std::lock_guard lock(mutex_);
     ++replies;
     this->status = status;
     this->content_type = content_type;
     this->body = std::move(body);
     headers = std::move(extra);
+    ended = true;
   }
   void StartStream(std::string_view content_type, HttpHeaders extra) override {
     Send(200, content_type, "", std::move(extra));
+    std::lock_guard lock(mutex_);
     streaming = true;
+    ended = false;
   }
   void Write(std::string chunk) override {
+    std::lock_guard lock(mutex_);
     if (!closed_) chunks.push_back(std::move(chunk));
   }
-  void EndStream() override { ended = true; }
-  void OnClose(std::function<void()> callback) override { on_close_ = std::move(callback); }
-  bool closed() const override { return closed_; }
+  void EndStream() override {
+    std::lock_guard lock(mutex_);
+    ended = true;
+  }
+  void OnClose(std::function<void()> callback) override {
+    {
+      std::lock_guard lock(mutex_);
+      if (!closed_) {
+        on_close_ = std::move(callback);
+        return;
+      }
+    }
+    callback();
+  }
+  bool closed() const override {
+    std::lock_guard lock(mutex_);
+    return closed_;
+  }
   void Disconnect() {
-    closed_ = true;
-    if (on_close_) std::exchange(on_close_, {})();
+    std::function<void()> callback;
+    {
+      std::lock_guard lock(mutex_);
+      if (ended) return;
+      closed_ = true;
+      callback = std::exchange(on_close_, {});
+    }
+    if (callback) callback();
   }
   // Each chunk must be exactly one event.
   std::vector<std::string> events() const {
@@ -55,6 +83,7 @@ class FakeExchange final : public HttpExchange {
 
  private:
   const HttpRequest request_;
+  mutable std::mutex mutex_;
   std::function<void()> on_close_;
   bool closed_ = false;
 };
@@ -123,6 +152,7 @@ class PrintingTemplate final : public ChatTemplate {
     }
     return out;
   }
+  Result<std::string> RenderAt(const Json& variables, int64_t) const override { return Render(variables); }
   bool wants_content_parts() const override { return parts_; }
 
  private:
@@ -188,7 +218,8 @@ class FakeBackend final : public Backend {
 // An API on one thread: text tasks run at once, http tasks when Run is called, delayed ones when time is let pass.
 class FakeServer {
  public:
-  explicit FakeServer(ApiConfig config = {}, bool parts = false) : api_(std::move(config), SetUp(), MakeTemplate(parts), MakeThreads(), 42) {
+  explicit FakeServer(ApiConfig config = {}, bool parts = false)
+      : api_(std::move(config), SetUp(), MakeTemplate(parts), MakeThreads(), 42) {
     api_.context().unix_now = [] { return 1700000000.5; };
     api_.context().state = ServerState::kUp;
   }

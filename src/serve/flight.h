@@ -16,11 +16,11 @@ namespace sgl {
 // One sub-request's progress: totals of its latest delta.
 struct Progress {
   std::string rid;
-  bool started = false;                // a delta has come
+  bool started = false;  // a delta has come
   std::optional<Finish> finish;
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0, num_retractions = 0;
   double e2e_latency_s = 0;
-  int64_t emitted_tokens = 0;          // completion_tokens when its last event went out
+  int64_t emitted_tokens = 0;  // completion_tokens when its last event went out
   bool emitted = false;
 };
 
@@ -31,10 +31,10 @@ struct Usage {
 
 struct FlightOptions {
   bool stream = false;
-  bool early_header = false;           // the 200 goes out before the first token, as /generate does
+  bool early_header = false;  // the 200 goes out before the first token, as /generate does
   ErrorStyle style = ErrorStyle::kNative;
   int stream_interval = 1;
-  size_t samples = 1;                  // per prompt; sub-request i belongs to prompt i / samples
+  size_t samples = 1;  // per prompt; sub-request i belongs to prompt i / samples
 };
 
 // Thread: http, except Launch. Lives until its last sub-request has ended, held by the sinks.
@@ -78,13 +78,13 @@ class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
   const Exchange exchange_;
   const FlightOptions options_;
   std::vector<Progress> progress_;
-  size_t open_ = 0;                    // sub-requests without a finish
-  bool streaming_ = false;             // the 200 went out
-  bool done_ = false;                  // the reply is complete, or will not be: later deltas are dropped
+  size_t open_ = 0;         // sub-requests without a finish
+  bool streaming_ = false;  // the 200 went out
+  bool done_ = false;       // the reply is complete, or will not be: later deltas are dropped
 
-  std::mutex mutex_;                   // Launch (text thread) meets a disconnect (http thread)
-  std::vector<RequestId> ids_;         // guarded by mutex_
-  bool aborted_ = false;               // guarded by mutex_
+  std::mutex mutex_;            // Launch (text thread) meets a disconnect (http thread)
+  std::vector<RequestId> ids_;  // guarded by mutex_
+  bool aborted_ = false;        // guarded by mutex_
 };
 
 }  // namespace sgl

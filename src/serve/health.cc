@@ -42,9 +42,10 @@ void HealthMonitor::SubmitProbe() {
   request.sampling.max_new_tokens = 1;
   request.sampling.temperature = 0.0;
   request.internal = true;
-  Result<RequestId> id = context_.backend.Submit(std::move(request), [self = shared_from_this(), round = round_, outbox = context_.outbox](TokenDelta delta) {
-    outbox->Push(self, round, std::move(delta));
-  });
+  Result<RequestId> id =
+      context_.backend.Submit(std::move(request), [self = shared_from_this(), round = round_, outbox = context_.outbox](TokenDelta delta) {
+        outbox->Push(self, round, std::move(delta));
+      });
   if (id.ok())
     probe_ = *id;
   else if (id.error().code != Code::kExhausted)  // a full inbox is no sign of death

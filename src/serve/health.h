@@ -27,12 +27,12 @@ class HealthMonitor : public DeltaTaker, public std::enable_shared_from_this<Hea
   void Answer(bool alive);
 
   ApiContext& context_;
-  size_t round_ = 0;                      // counts up when a round ends: late messages of an older one are ignored
+  size_t round_ = 0;  // counts up when a round ends: late messages of an older one are ignored
   std::vector<Exchange> waiting_;
   int64_t produced_before_ = 0;
   std::chrono::milliseconds waited_{0};
   bool probed_ = false;
-  std::optional<RequestId> probe_;        // not finished yet, as far as we know
+  std::optional<RequestId> probe_;  // not finished yet, as far as we know
 };
 
 }  // namespace sgl

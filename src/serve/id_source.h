@@ -19,8 +19,8 @@ class IdSource {
       high = random_();
       low = random_();
     }
-    high = (high & ~uint64_t{0xF000}) | 0x4000;                      // version 4
-    low = (low & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);        // variant 1
+    high = (high & ~uint64_t{0xF000}) | 0x4000;                // version 4
+    low = (low & ~(uint64_t{3} << 62)) | (uint64_t{2} << 62);  // variant 1
     std::string id(32, '0');
     for (int i = 0; i < 16; ++i) {
       id[static_cast<size_t>(i)] = "0123456789abcdef"[(high >> (60 - 4 * i)) & 15];

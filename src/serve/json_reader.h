@@ -26,8 +26,8 @@ struct OneOrMany {
   bool fits(size_t batch) const { return !set || !many || values.size() == batch; }
 };
 
-// ReadJson fills `out` and returns true; else `why` says where below the value and what was expected: "[1]: expected a string, got integer".
-// Integers may be written as 3.0.
+// ReadJson fills `out` and returns true; else `why` says where below the value and what was expected: "[1]: expected a string, got
+// integer". Integers may be written as 3.0.
 bool ReadJson(const Json& value, bool& out, std::string& why);
 bool ReadJson(const Json& value, int& out, std::string& why);
 bool ReadJson(const Json& value, int64_t& out, std::string& why);

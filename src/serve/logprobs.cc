@@ -119,8 +119,8 @@ void CompletionLogprobs::Append(std::span<const PositionLogprob> positions, cons
 }
 
 std::string CompletionLogprobs::Take() {
-  std::string out =
-      R"({"text_offset":[)" + offsets_ + R"(],"token_logprobs":[)" + logprobs_ + R"(],"tokens":[)" + tokens_ + R"(],"top_logprobs":[)" + tops_ + "]}";
+  std::string out = R"({"text_offset":[)" + offsets_ + R"(],"token_logprobs":[)" + logprobs_ + R"(],"tokens":[)" + tokens_ +
+                    R"(],"top_logprobs":[)" + tops_ + "]}";
   *this = {};
   return out;
 }

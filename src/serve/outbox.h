@@ -25,12 +25,8 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
   using Post = std::function<void(std::function<void()>)>;
   explicit Outbox(Post post) : post_(std::move(post)) {}
 
-  void Push(std::shared_ptr<DeltaTaker> taker, size_t index, TokenDelta delta) {
-    Add({std::move(taker), index, std::move(delta), {}});
-  }
-  void PushRefusal(std::shared_ptr<DeltaTaker> taker, size_t index, Error error) {
-    Add({std::move(taker), index, {}, std::move(error)});
-  }
+  void Push(std::shared_ptr<DeltaTaker> taker, size_t index, TokenDelta delta) { Add({std::move(taker), index, std::move(delta), {}}); }
+  void PushRefusal(std::shared_ptr<DeltaTaker> taker, size_t index, Error error) { Add({std::move(taker), index, {}, std::move(error)}); }
   // From now on everything is dropped: the http thread is about to go.
   void Close() {
     std::vector<Item> dropped;

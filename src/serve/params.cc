@@ -19,11 +19,31 @@ std::string Number(double value) {
 }
 
 // The names `sampling_params` may hold. Anything else is a mistake of the caller, as it is for SGLang.
-constexpr std::string_view kKnown[] = {
-    "max_new_tokens", "min_new_tokens", "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty",
-    "repetition_penalty", "stop", "stop_token_ids", "stop_regex", "ignore_eos", "n", "json_schema", "regex", "ebnf", "structural_tag",
-    "skip_special_tokens", "spaces_between_special_tokens", "no_stop_trim", "logit_bias", "custom_params", "stream_interval",
-    "sampling_seed"};
+constexpr std::string_view kKnown[] = {"max_new_tokens",
+                                       "min_new_tokens",
+                                       "temperature",
+                                       "top_p",
+                                       "top_k",
+                                       "min_p",
+                                       "frequency_penalty",
+                                       "presence_penalty",
+                                       "repetition_penalty",
+                                       "stop",
+                                       "stop_token_ids",
+                                       "stop_regex",
+                                       "ignore_eos",
+                                       "n",
+                                       "json_schema",
+                                       "regex",
+                                       "ebnf",
+                                       "structural_tag",
+                                       "skip_special_tokens",
+                                       "spaces_between_special_tokens",
+                                       "no_stop_trim",
+                                       "logit_bias",
+                                       "custom_params",
+                                       "stream_interval",
+                                       "sampling_seed"};
 constexpr std::string_view kUnsupported[] = {"json_schema", "regex", "ebnf", "structural_tag", "custom_params"};
 
 Status CheckRange(bool ok, std::string_view name, std::string_view range, double value) {
@@ -128,12 +148,12 @@ Error UnsupportedField(std::string_view name) { return InvalidArgument(fmt::form
 
 Status CheckLengths(int64_t prompt_tokens, const SamplingAsked& asked, int64_t context_length) {
   if (prompt_tokens >= context_length)
-    return InvalidArgument(fmt::format("The input ({} tokens) is longer than the model's context length ({} tokens).", prompt_tokens,
-                                       context_length));
+    return InvalidArgument(
+        fmt::format("The input ({} tokens) is longer than the model's context length ({} tokens).", prompt_tokens, context_length));
   const int64_t wanted = asked.max_new_tokens_given ? asked.params.max_new_tokens.value_or(0) : 0;
   if (wanted <= context_length - prompt_tokens) return {};
-  const std::string total = wanted > std::numeric_limits<int64_t>::max() - prompt_tokens ? fmt::format("{}", wanted)
-                                                                                        : fmt::format("{}", wanted + prompt_tokens);
+  const std::string total =
+      wanted > std::numeric_limits<int64_t>::max() - prompt_tokens ? fmt::format("{}", wanted) : fmt::format("{}", wanted + prompt_tokens);
   return InvalidArgument(fmt::format(
       "Requested token count exceeds the model's maximum context length of {} tokens. You requested a total of {} tokens: {} tokens from "
       "the input messages and {} tokens for the completion. Please reduce the number of tokens in the input messages or the completion "
@@ -147,8 +167,8 @@ Status CheckRequest(const GenerateRequest& request, const EngineInfo& info) {
   if (request.logprob_start_len < -1)
     return InvalidArgument(fmt::format("logprob_start_len must be at least -1, got {}.", request.logprob_start_len));
   if (request.logprob_start_len > prompt_tokens)
-    return InvalidArgument(fmt::format("logprob_start_len ({}) is higher than the number of input tokens ({}).", request.logprob_start_len,
-                                       prompt_tokens));
+    return InvalidArgument(
+        fmt::format("logprob_start_len ({}) is higher than the number of input tokens ({}).", request.logprob_start_len, prompt_tokens));
   if (request.top_logprobs_num < 0 || request.top_logprobs_num > info.vocab_size)
     return InvalidArgument(fmt::format("top_logprobs_num must be in [0, {}], got {}.", info.vocab_size, request.top_logprobs_num));
   return {};
@@ -158,8 +178,7 @@ Result<std::vector<TokenId>> CheckTokenIds(const std::vector<int64_t>& ids, int6
   std::vector<TokenId> out;
   out.reserve(ids.size());
   for (const int64_t id : ids) {
-    if (id < 0 || id >= vocab_size)
-      return InvalidArgument(fmt::format("{} must be in [0, {}], got {}.", name, vocab_size - 1, id));
+    if (id < 0 || id >= vocab_size) return InvalidArgument(fmt::format("{} must be in [0, {}], got {}.", name, vocab_size - 1, id));
     out.push_back(static_cast<TokenId>(id));
   }
   return out;

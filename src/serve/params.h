@@ -16,9 +16,9 @@ namespace sgl {
 // Sampling parameters as they were asked for: types are right, ranges not yet looked at.
 struct SamplingAsked {
   SamplingParams params;
-  Json logit_bias;                  // null or an object; its keys are ids as text
+  Json logit_bias;  // null or an object; its keys are ids as text
   bool max_new_tokens_given = false;
-  std::optional<Error> refused;     // a parameter that nobody knows, or that this build cannot honour
+  std::optional<Error> refused;  // a parameter that nobody knows, or that this build cannot honour
 };
 
 // Reads a native `sampling_params` object over `asked`. Null leaves the default. Errors name the field's path.

@@ -1,7 +1,7 @@
 // Replays tests/api/*.json: a request, what the engine then says, and the exact reply.
 //   {"name", "config"?, "request": {"method"?, "path", "query"?, "headers"?, "json"? | "body"?},
-//    "engine"?: [{"sub", "tokens"?, "text"?, "logprobs"?, "input_logprobs"?, "cached"?, "finish"?}], "refuse"?: {"after", "code", "message"},
-//    "expect": {"status", "body"? (JSON) | "text"?, "events"? [JSON or string], "submitted"? [..], "aborted"? [sub..]}}
+//    "engine"?: [{"sub", "tokens"?, "text"?, "logprobs"?, "input_logprobs"?, "cached"?, "finish"?}], "refuse"?: {"after", "code",
+//    "message"}, "expect": {"status", "body"? (JSON) | "text"?, "events"? [JSON or string], "submitted"? [..], "aborted"? [sub..]}}
 // With SGLANG_RECORD set, what happened is printed as JSON lines instead of compared; read them before they become expectations.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
@@ -182,7 +182,10 @@ Json Happened(FakeServer& server, const FakeExchange& exchange, const Json& want
 }
 
 Code CodeNamed(const std::string& name) {
-  return name == "exhausted" ? Code::kExhausted : name == "unavailable" ? Code::kUnavailable : name == "internal" ? Code::kInternal : Code::kInvalidArgument;
+  return name == "exhausted"     ? Code::kExhausted
+         : name == "unavailable" ? Code::kUnavailable
+         : name == "internal"    ? Code::kInternal
+                                 : Code::kInvalidArgument;
 }
 
 void Replay(const Json& test, const std::string& file) {

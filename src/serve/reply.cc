@@ -28,9 +28,7 @@ void SendJson(HttpExchange& exchange, int status, std::string body, HttpHeaders 
   exchange.Send(status, kJson, std::move(body), std::move(extra));
 }
 
-void SendText(HttpExchange& exchange, int status, std::string body) {
-  exchange.Send(status, kText, std::move(body));
-}
+void SendText(HttpExchange& exchange, int status, std::string body) { exchange.Send(status, kText, std::move(body)); }
 
 void SendEmpty(HttpExchange& exchange, int status) { SendText(exchange, status, ""); }
 

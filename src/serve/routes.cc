@@ -41,11 +41,13 @@ constexpr Route kRoutes[] = {
 
 bool Matches(const Route& route, std::string_view path) {
   if (path == route.path) return true;
-  return route.path.size() > 1 && route.path.back() == '/' && path.size() > route.path.size() && path.substr(0, route.path.size()) == route.path;
+  return route.path.size() > 1 && route.path.back() == '/' && path.size() > route.path.size() &&
+         path.substr(0, route.path.size()) == route.path;
 }
 
 bool Lists(std::string_view methods, std::string_view method) {
-  for (size_t at = 0; at < methods.size(); at = methods.find(' ', at) == std::string_view::npos ? methods.size() : methods.find(' ', at) + 1)
+  for (size_t at = 0; at < methods.size();
+       at = methods.find(' ', at) == std::string_view::npos ? methods.size() : methods.find(' ', at) + 1)
     if (methods.substr(at, methods.find(' ', at) - at) == method) return true;
   return false;
 }

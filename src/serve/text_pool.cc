@@ -26,8 +26,8 @@ bool TextPool::Post(Task&& task) {
 }
 
 void TextPool::Stop() {
-  std::deque<Task> dropped;  // destroyed outside the lock: a task may hold the last reference to an exchange
   {
+    std::deque<Task> dropped;  // goes after the lock: a task may hold the last reference to an exchange, which then answers 500
     std::lock_guard lock(mutex_);
     stopping_ = true;
     dropped.swap(tasks_);

@@ -30,8 +30,9 @@ void HandleFlushCache(ApiContext& context, const Exchange& exchange) {
   if (!timeout.ok()) return SendError(*exchange, SchemaErrorReply(timeout.error().message));
   context.backend.FlushCache(*timeout, [exchange](bool flushed) {
     if (flushed)
-      SendText(*exchange, 200, "Cache flushed.\nPlease check backend logs for more details. (When there are running or waiting requests, "
-                               "the operation will not be performed.)\n");
+      SendText(*exchange, 200,
+               "Cache flushed.\nPlease check backend logs for more details. (When there are running or waiting requests, "
+               "the operation will not be performed.)\n");
     else
       SendText(*exchange, 400, "Cache not flushed: requests are running or waiting, or another flush is under way.\n");
   });

@@ -56,8 +56,8 @@ Status CheckChat(const ChatBody& body, const Json& json, const ApiContext& conte
   TRY_STATUS(CheckSamples(1, body.sampling.params.n));
   const int64_t limit = context.backend.info().context_length;
   if (body.max_tokens && *body.max_tokens > limit)
-    return InvalidArgument(fmt::format("max_completion_tokens is too large: {}. This model supports at most {} completion tokens.",
-                                       *body.max_tokens, limit));
+    return InvalidArgument(
+        fmt::format("max_completion_tokens is too large: {}. This model supports at most {} completion tokens.", *body.max_tokens, limit));
   return {};
 }
 
@@ -79,7 +79,8 @@ class ChatFlight final : public OpenAiFlight {
  public:
   ChatFlight(ApiContext& context, Exchange exchange, FlightOptions options, const ChatBody& body, std::string id)
       : OpenAiFlight(context, std::move(exchange), options, body, "chat.completion", "chat.completion.chunk", std::move(id)),
-        with_logprobs_(body.logprobs), choices_(options.samples) {}
+        with_logprobs_(body.logprobs),
+        choices_(options.samples) {}
 
  private:
   struct Choice {

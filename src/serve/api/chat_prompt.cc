@@ -38,8 +38,8 @@ Status ReadMessage(const Json& message, const std::string& path) {
                      "tool_calls", tool_calls)
                  .status());
   if (RoleOf(role).empty())
-    return InvalidArgument(
-        path + ".role: expected one of user, system, assistant, tool, function, developer, latest_reminder, got '" + role + "'");
+    return InvalidArgument(path + ".role: expected one of user, system, assistant, tool, function, developer, latest_reminder, got '" +
+                           role + "'");
   if (!content.is_null() && !content.is_string() && !content.is_array())
     return InvalidArgument(path + ".content: expected a string or a list of parts, got " + content.type_name());
   if (content.is_array())
@@ -63,7 +63,10 @@ Status ReadTool(const Json& tool, const std::string& path) {
   std::string name, description;
   TRY_STATUS(JsonReader(tool, path).Object("function", function).status());
   if (function.is_null()) return InvalidArgument(path + ".function: field required");
-  return JsonReader(function, path + ".function").Required("name", name)("description", description).Object("parameters", parameters).status();
+  return JsonReader(function, path + ".function")
+      .Required("name", name)("description", description)
+      .Object("parameters", parameters)
+      .status();
 }
 
 Status ReadToolChoice(const Json& choice) {
@@ -173,9 +176,7 @@ Json BareFunctions(const Json& tools) {
 
 }  // namespace
 
-bool ChatPrompt::uses_tools() const {
-  return tools.is_array() && !tools.as_array().empty() && tool_choice != Json("none");
-}
+bool ChatPrompt::uses_tools() const { return tools.is_array() && !tools.as_array().empty() && tool_choice != Json("none"); }
 
 Status ReadChatPrompt(const Json& body, ChatPrompt& prompt) {
   std::vector<Json> messages, tools;
@@ -186,6 +187,9 @@ Status ReadChatPrompt(const Json& body, ChatPrompt& prompt) {
   for (size_t i = 0; i < messages.size(); ++i) TRY_STATUS(ReadMessage(messages[i], fmt::format("messages[{}]", i)));
   for (size_t i = 0; i < tools.size(); ++i) TRY_STATUS(ReadTool(tools[i], fmt::format("tools[{}]", i)));
   TRY_STATUS(ReadToolChoice(prompt.tool_choice));
+  for (const char* ours : {"messages", "tools", "add_generation_prompt"})
+    if (prompt.template_kwargs.find(ours) != nullptr)
+      return InvalidArgument(fmt::format("chat_template_kwargs.{}: the server sets this variable itself", ours));
   prompt.messages = Json(std::move(messages));
   prompt.tools = Json(std::move(tools));
   return ReadEffort(body, prompt);

@@ -13,12 +13,12 @@ namespace sgl {
 
 // As read: types are right.
 struct ChatPrompt {
-  Json messages, tools, tool_choice;   // arrays; a string or an object
-  Json template_kwargs;                // null or an object
-  std::string reasoning_effort;        // "": not given
+  Json messages, tools, tool_choice;  // arrays; a string or an object
+  Json template_kwargs;               // null or an object
+  std::string reasoning_effort;       // "": not given
   bool continue_final_message = false;
 
-  bool uses_tools() const;             // tools that the model is to see
+  bool uses_tools() const;  // tools that the model is to see
 };
 
 // Errors name the field: "messages[1].role: ...".

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "serve/api/handlers.h"
@@ -19,6 +20,10 @@ struct Prompts {
   std::vector<std::vector<int64_t>> ids;
   bool by_text() const { return !texts.empty(); }
   size_t size() const { return by_text() ? texts.size() : ids.size(); }
+  bool all_empty() const {
+    return std::all_of(texts.begin(), texts.end(), [](const std::string& text) { return text.empty(); }) &&
+           std::all_of(ids.begin(), ids.end(), [](const std::vector<int64_t>& list) { return list.empty(); });
+  }
 };
 
 bool ReadJson(const Json& value, Prompts& out, std::string& why) {
@@ -49,7 +54,8 @@ Result<CompletionBody> ParseCompletion(const Json& json, const ApiContext& conte
   body.sampling.params.max_new_tokens = 16;
   TRY_STATUS(ReadOpenAi(json, context, body));
   std::optional<int64_t>& max_tokens = body.sampling.params.max_new_tokens;
-  TRY_STATUS(JsonReader(json).Required("prompt", body.prompt)("max_tokens", max_tokens)("echo", body.echo)("logprobs", body.logprobs).status());
+  TRY_STATUS(
+      JsonReader(json).Required("prompt", body.prompt)("max_tokens", max_tokens)("echo", body.echo)("logprobs", body.logprobs).status());
   body.sampling.max_new_tokens_given = true;
   return body;
 }
@@ -79,13 +85,14 @@ struct CompletionPlan {
 };
 
 Status CheckCompletion(const CompletionBody& body, const Json& json, const ApiContext& context, const HttpRequest& http) {
-  if (body.prompt.size() == 0) return InvalidArgument("Prompt cannot be empty");
+  if (body.prompt.all_empty()) return InvalidArgument("Prompt cannot be empty");
   TRY_STATUS(CheckOpenAi(json, body, context, http));
   TRY_STATUS(RefuseFields(json, {"suffix"}));
   TRY_STATUS(CheckSamples(body.prompt.size(), body.sampling.params.n));
   // SGLang wants max_tokens > 0; scoring a prompt (echo with logprobs) needs none.
   const int64_t max_tokens = body.sampling.params.max_new_tokens.value_or(16);
-  if (max_tokens < 0 || (max_tokens == 0 && !body.echo)) return InvalidArgument(fmt::format("max_tokens must be at least 1, got {}.", max_tokens));
+  if (max_tokens < 0 || (max_tokens == 0 && !body.echo))
+    return InvalidArgument(fmt::format("max_tokens must be at least 1, got {}.", max_tokens));
   return {};
 }
 
@@ -121,7 +128,8 @@ class CompletionFlight final : public OpenAiFlight {
   CompletionFlight(ApiContext& context, Exchange exchange, FlightOptions options, const CompletionBody& body, std::string id,
                    std::vector<std::string> echoes)
       : OpenAiFlight(context, std::move(exchange), options, body, "text_completion", "text_completion", std::move(id)),
-        with_logprobs_(body.logprobs.has_value()), with_top_(body.logprobs.value_or(0) > 0),
+        with_logprobs_(body.logprobs.has_value()),
+        with_top_(body.logprobs.value_or(0) > 0),
         prompt_only_(body.sampling.params.max_new_tokens == 0) {
     choices_.resize(echoes.size() * options.samples);
     for (size_t i = 0; i < choices_.size(); ++i) choices_[i].text = echoes[i / options.samples];

@@ -319,8 +319,7 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   options.stream_interval = first.stream_interval.value_or(std::max(context.config.stream_interval, 1));
   options.samples = static_cast<size_t>(first.n);
   const bool batch = body->batch() || first.n > 1;
-  const auto flight =
-      std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, *requests);
+  const auto flight = std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, *requests);
   flight->Launch(*std::move(requests));
 }
 

@@ -1,7 +1,8 @@
 // /health, /health_generate, /ping.
 // SPDX-License-Identifier: Apache-2.0
-#include "serve/api/handlers.h"
 #include "serve/health.h"
+
+#include "serve/api/handlers.h"
 #include "serve/reply.h"
 
 namespace sgl {

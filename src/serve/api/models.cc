@@ -73,7 +73,7 @@ Json Load(const ApiContext& context, std::string_view include) {
                            .Set("graph_gb", 0.0)
                            .Set("token_capacity", info.max_total_tokens));
   if (Includes(include, "queues"))
-    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", 0).Set("retracted", stats.sched.retractions));
+    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", 0).Set("retracted", 0));
   load.Set("num_total_reqs", stats.sched.running + stats.sched.waiting);
   return load;
 }

@@ -66,7 +66,9 @@ FlightOptions OpenAiOptions(const OpenAiBody& body, const ApiContext& context, s
 
 OpenAiFlight::OpenAiFlight(ApiContext& context, Exchange exchange, FlightOptions options, const OpenAiBody& body, std::string_view object,
                            std::string_view chunk_object, std::string id)
-    : Flight(context, std::move(exchange), options), include_usage_(body.include_usage), continuous_usage_(body.continuous_usage),
+    : Flight(context, std::move(exchange), options),
+      include_usage_(body.include_usage),
+      continuous_usage_(body.continuous_usage),
       tokenizer_(context.backend.tokenizer()) {
   prefix_ = R"({"id":)";
   AppendJsonString(prefix_, id);

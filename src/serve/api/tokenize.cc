@@ -36,7 +36,8 @@ void SendTokens(ApiContext& context, const Exchange& exchange, const std::vector
 
 void TokenizeMessages(ApiContext& context, const Exchange& exchange, const Json& json) {
   ChatPrompt prompt;
-  if (const Status status = ReadChatPrompt(json, prompt); !status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  if (const Status status = ReadChatPrompt(json, prompt); !status.ok())
+    return SendError(*exchange, SchemaErrorReply(status.error().message));
   if (const Status status = CheckChatPrompt(prompt); !status.ok()) return SendOpenAiError(*exchange, status.error());
   const Result<std::vector<TokenId>> tokens = RenderChat(prompt, context);
   if (!tokens.ok()) return SendOpenAiError(*exchange, tokens.error(), "BadRequest");
