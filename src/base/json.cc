@@ -89,6 +89,31 @@ std::string Position(std::string_view text, size_t at) {
   return "line " + std::to_string(line) + ", column " + std::to_string(std::max<size_t>(column, 1));
 }
 
+// simdjson refuses integers beyond 64 bits, which JSON allows and tokenizer_config.json has (model_max_length: 1e30 written out).
+// Gives them a fraction, so that they are read as doubles.
+std::string WithLongIntegersAsDoubles(std::string_view text) {
+  constexpr size_t kSafeDigits = 18;
+  std::string out;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size();) {
+    const auto digit = [&](size_t at) { return at < text.size() && text[at] >= '0' && text[at] <= '9'; };
+    const bool after_number = i > 0 && std::string_view(".eE+").find(text[i - 1]) != std::string_view::npos;
+    if (!in_string && digit(i) && !after_number) {
+      size_t end = i;
+      while (digit(end)) ++end;
+      const bool integer = end == text.size() || std::string_view(".eE").find(text[end]) == std::string_view::npos;
+      out += text.substr(i, end - i);
+      if (integer && end - i > kSafeDigits) out += ".0";
+      i = end;
+      continue;
+    }
+    if (text[i] == '"') in_string = !in_string;
+    if (in_string && text[i] == '\\' && i + 1 < text.size()) out += text[i++];
+    out += text[i++];
+  }
+  return out;
+}
+
 }  // namespace
 
 Json::Json(uint64_t v) {
@@ -158,6 +183,10 @@ Result<Json> ParseJson(std::string_view text) {
   simdjson::dom::parser parser;
   simdjson::dom::element root;
   const simdjson::error_code code = parser.parse(text.data(), text.size()).get(root);
+  if (code == simdjson::NUMBER_ERROR) {
+    const std::string rewritten = WithLongIntegersAsDoubles(text);
+    if (rewritten.size() != text.size() && parser.parse(rewritten).get(root) == simdjson::SUCCESS) return Convert(root);
+  }
   if (code == simdjson::SUCCESS) return Convert(root);
   WhereItBreaks where;
   nlohmann::json::sax_parse(text.begin(), text.end(), &where);

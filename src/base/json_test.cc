@@ -45,6 +45,16 @@ TEST(Json, NumbersKeepTheirKind) {
   EXPECT_EQ(DumpJson(Json(std::nan(""))), "null");
 }
 
+TEST(Json, IntegersBeyond64BitsAreDoubles) {
+  auto parsed = ParseJson(R"({"a": 1000000000000000019884624838656, "b": -18446744073709551616, "c": "x\"19884624838656000000000", "d": [12, 1e-10]})");
+  ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+  EXPECT_EQ((*parsed)["a"].as_double(), 1e30);
+  EXPECT_EQ((*parsed)["b"].as_double(), -18446744073709551616.0);
+  EXPECT_EQ((*parsed)["c"].as_string(), "x\"19884624838656000000000");
+  EXPECT_TRUE((*parsed)["d"].as_array()[0].is_int());
+  EXPECT_FALSE(ParseJson("[1000000000000000019884624838656, 01]").ok());
+}
+
 TEST(Json, StringsAreEscapedAndValidUtf8) {
   EXPECT_EQ(DumpJson(Json("a\"\\\n\x01/é😀")), "\"a\\\"\\\\\\n\\u0001/é😀\"");
   EXPECT_EQ(DumpJson(Json("\xff\xc3(\xed\xa0\x80")), "\"\xEF\xBF\xBD\xEF\xBF\xBD(\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\"");
