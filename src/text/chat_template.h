@@ -1,6 +1,7 @@
 // Chat templates: Jinja2 as transformers' apply_chat_template runs it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,9 +21,14 @@ class ChatTemplate {
   // variables: an object: messages, tools, add_generation_prompt, bos_token, eos_token, chat_template_kwargs' members...
   // Errors (kInvalidArgument): raise_exception's message; undefined attribute; step, depth, output or time limit.
   virtual Result<std::string> Render(const Json& variables) const = 0;
+  // The same at a given time, for strftime_now.
+  virtual Result<std::string> RenderAt(const Json& variables, int64_t unix_seconds) const = 0;
 
   // True when the template walks over message.content as a list of parts ("openai" format); false: content must be a string.
   virtual bool wants_content_parts() const = 0;
 };
+
+// Templates by name, for --chat-template NAME and for models that bring none: "chatml", "llama-2", "vicuna". "" for other names.
+std::string_view BuiltinChatTemplate(std::string_view name);
 
 }  // namespace sgl
