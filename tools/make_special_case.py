@@ -20,7 +20,7 @@ for c in range(0x80, 0x110000):
 
     rows.append(
         f"    {{0x{c:04X}, {text(upper, len(upper) == 1)}, {text(lower, len(lower) == 1)}, "
-        f"{text(title, len(title) == 1)}, {text(fold, fold == lower)}}},")
+        f"{text(title, len(title) == 1)}, {text(fold, fold == lower and len(lower) == 1)}}},")
 
 out = pathlib.Path(__file__).resolve().parent.parent / "src/text/jinja/special_case.cc"
 out.write_text("""// Written by tools/make_special_case.py; do not edit.

@@ -73,7 +73,8 @@ constexpr std::pair<std::string_view, std::string_view> kBuiltins[] = {
      "{% else %}{{ (bos_token or '<s>') + '[INST] ' + text | trim + ' [/INST]' }}{% endif %}{% endfor %}"},
     {"vicuna",
      "{% if messages and messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}{% set turns = messages[1:] %}{% else %}"
-     "{{ \"A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite answers "
+     "{{ \"A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite "
+     "answers "
      "to the user's questions. \" }}{% set turns = messages %}{% endif %}{% for message in turns %}{% if message['role'] == 'assistant' %}"
      "{{ 'ASSISTANT: ' + (message['content'] or '') + (eos_token or '</s>') }}{% else %}{{ 'USER: ' + (message['content'] or '') + ' ' }}"
      "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"},

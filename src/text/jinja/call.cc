@@ -23,9 +23,14 @@ Value Renderer::Resolve(std::string_view name) {
 
 Value Renderer::Global(std::string_view name) {
   static constexpr std::pair<std::string_view, FunctionObj::Which> kGlobals[] = {
-      {"range", FunctionObj::kRange},   {"dict", FunctionObj::kDict},     {"namespace", FunctionObj::kNamespace},
-      {"cycler", FunctionObj::kCycler}, {"joiner", FunctionObj::kJoiner}, {"lipsum", FunctionObj::kLipsum},
-      {"raise_exception", FunctionObj::kRaiseException}, {"strftime_now", FunctionObj::kStrftimeNow},
+      {"range", FunctionObj::kRange},
+      {"dict", FunctionObj::kDict},
+      {"namespace", FunctionObj::kNamespace},
+      {"cycler", FunctionObj::kCycler},
+      {"joiner", FunctionObj::kJoiner},
+      {"lipsum", FunctionObj::kLipsum},
+      {"raise_exception", FunctionObj::kRaiseException},
+      {"strftime_now", FunctionObj::kStrftimeNow},
   };
   for (const auto& [known, which] : kGlobals) {
     if (known == name) return Value(heap.New<FunctionObj>(which));
@@ -208,7 +213,8 @@ Value Renderer::MakeRange(const Args& args) {
   auto* range = heap.New<RangeObj>(start, stop, step);
   Value out(range);
   const int64_t size = range->size();
-  if (size < 0 || size > kMaxRange) return Fail(fmt::format("Range too big. The sandbox blocks ranges larger than MAX_RANGE ({}).", kMaxRange));
+  if (size < 0 || size > kMaxRange)
+    return Fail(fmt::format("Range too big. The sandbox blocks ranges larger than MAX_RANGE ({}).", kMaxRange));
   return out;
 }
 
@@ -278,8 +284,10 @@ Value Renderer::FormatNow(const Args& args) {
       continue;
     }
     const char c = text[++i];
-    if (c == 'f') format += "000000";
-    else if (c != 'z' && c != 'Z') format += std::string("%") + c;
+    if (c == 'f')
+      format += "000000";
+    else if (c != 'z' && c != 'Z')
+      format += std::string("%") + c;
   }
   std::string out(format.size() * 32 + 256, '\0');
   out.resize(format.empty() ? 0 : std::strftime(out.data(), out.size(), format.c_str(), &parts));

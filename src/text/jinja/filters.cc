@@ -11,7 +11,8 @@
 
 namespace sgl::jinja {
 
-bool Bind(Renderer& r, std::string_view function, const Args& args, std::initializer_list<std::string_view> names, int required, Bound* out) {
+bool Bind(Renderer& r, std::string_view function, const Args& args, std::initializer_list<std::string_view> names, int required,
+          Bound* out) {
   if (args.positional.size() > names.size()) {
     r.Fail(fmt::format("{}() takes at most {} argument(s)", function, names.size()));
     return false;
@@ -121,8 +122,8 @@ std::optional<int64_t> ParseInt(Renderer& r, std::string_view text, int64_t base
       continue;
     }
     const uint32_t c = NextCodePoint(s, i);
-    if (c >= 0x80) return std::nullopt;  // other scripts' digits
-    digits += static_cast<char>(c);
+    if (c >= 0x80 && !IsDecimal(c)) return std::nullopt;
+    digits += c >= 0x80 ? static_cast<char>('0' + DecimalValue(c)) : static_cast<char>(c);
   }
   if (digits.empty() || digits[0] == '-' || digits[0] == '+') return std::nullopt;
   if (plain && digits[0] == '0' && digits.find_first_not_of('0') != digits.npos) return std::nullopt;
@@ -436,9 +437,12 @@ void AppendUrlQuoted(std::string& out, std::string_view s, bool query) {
     const auto byte = static_cast<unsigned char>(c);
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-' ||
                        c == '~' || (c == '/' && !query);
-    if (plain) out += c;
-    else if (query && c == ' ') out += '+';
-    else out += fmt::format("%{:02X}", byte);
+    if (plain)
+      out += c;
+    else if (query && c == ' ')
+      out += '+';
+    else
+      out += fmt::format("%{:02X}", byte);
   }
 }
 
@@ -504,11 +508,33 @@ Value Attr(Renderer& r, const Value& v, const Args& args) {
 }
 
 constexpr FilterEntry kTextFilters[] = {
-    {"abs", Abs}, {"attr", Attr}, {"capitalize", Text<Capitalize>}, {"center", Center}, {"d", Default}, {"default", Default},
-    {"e", Escape}, {"escape", Escape}, {"filesizeformat", FileSize}, {"float", Float}, {"forceescape", ForceEscape},
-    {"format", FormatFilter}, {"indent", Indent}, {"int", Int}, {"lower", Text<ToLower>}, {"replace", Replace}, {"round", Round},
-    {"safe", Safe}, {"string", String}, {"title", Text<TitleFilter, false>}, {"tojson", ToJsonFilter}, {"trim", Trim},
-    {"truncate", TruncateFilter}, {"upper", Text<ToUpper>}, {"urlencode", UrlEncode}, {"wordcount", WordCount}, {"wordwrap", WordWrap},
+    {"abs", Abs},
+    {"attr", Attr},
+    {"capitalize", Text<Capitalize>},
+    {"center", Center},
+    {"d", Default},
+    {"default", Default},
+    {"e", Escape},
+    {"escape", Escape},
+    {"filesizeformat", FileSize},
+    {"float", Float},
+    {"forceescape", ForceEscape},
+    {"format", FormatFilter},
+    {"indent", Indent},
+    {"int", Int},
+    {"lower", Text<ToLower>},
+    {"replace", Replace},
+    {"round", Round},
+    {"safe", Safe},
+    {"string", String},
+    {"title", Text<TitleFilter, false>},
+    {"tojson", ToJsonFilter},
+    {"trim", Trim},
+    {"truncate", TruncateFilter},
+    {"upper", Text<ToUpper>},
+    {"urlencode", UrlEncode},
+    {"wordcount", WordCount},
+    {"wordwrap", WordWrap},
 };
 
 }  // namespace

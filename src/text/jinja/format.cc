@@ -88,10 +88,15 @@ std::string FormatFloat(const Spec& spec, double v, char type) {
     const char lower = static_cast<char>(type | 0x20);
     const int precision = static_cast<int>(spec.precision < 0 ? 6 : spec.precision);
     const double magnitude = std::fabs(v);
-    if (type == '\0' && spec.precision < 0) body = FloatRepr(magnitude);
-    else if (lower == 'e') body = fmt::format("{:.{}e}", magnitude, precision);
-    else if (lower == 'g' || type == '\0') body = spec.alternate ? fmt::format("{:#.{}g}", magnitude, std::max(1, precision)) : fmt::format("{:.{}g}", magnitude, std::max(1, precision));
-    else body = fmt::format("{:.{}f}", magnitude, precision);
+    if (type == '\0' && spec.precision < 0)
+      body = FloatRepr(magnitude);
+    else if (lower == 'e')
+      body = fmt::format("{:.{}e}", magnitude, precision);
+    else if (lower == 'g' || type == '\0')
+      body = spec.alternate ? fmt::format("{:#.{}g}", magnitude, std::max(1, precision))
+                            : fmt::format("{:.{}g}", magnitude, std::max(1, precision));
+    else
+      body = fmt::format("{:.{}f}", magnitude, precision);
   }
   if (upper) body = ToUpper(body);
   if (percent) body += '%';
@@ -173,12 +178,18 @@ class PercentFormatter {
     }
     for (; pos_ < format_.size(); ++pos_) {
       const char c = format_[pos_];
-      if (c == '-') left = true;
-      else if (c == '+') spec.sign = '+';
-      else if (c == ' ' && spec.sign != '+') spec.sign = ' ';
-      else if (c == '#') spec.alternate = true;
-      else if (c == '0') spec.zero = true;
-      else if (c != ' ') break;
+      if (c == '-')
+        left = true;
+      else if (c == '+')
+        spec.sign = '+';
+      else if (c == ' ' && spec.sign != '+')
+        spec.sign = ' ';
+      else if (c == '#')
+        spec.alternate = true;
+      else if (c == '0')
+        spec.zero = true;
+      else if (c != ' ')
+        break;
     }
     spec.width = Number();
     if (spec.width < 0) left = true, spec.width = -spec.width;
@@ -205,8 +216,10 @@ class PercentFormatter {
       case 'r':
       case 'a': {
         std::string text;
-        if (type == 's') r_.AppendStr(text, value);
-        else r_.AppendRepr(text, value);
+        if (type == 's')
+          r_.AppendStr(text, value);
+        else
+          r_.AppendRepr(text, value);
         if (markup && !value.is_markup()) text = EscapeHtml(text);
         spec.zero = false;
         if (spec.align == '\0') spec.align = '>';
@@ -332,9 +345,12 @@ class BraceFormatter {
         return end;
       }
       std::string text;
-      if (rest[1] == 's') r_.AppendStr(text, value);
-      else if (rest[1] == 'r') r_.AppendRepr(text, value);
-      else r_.Fail(fmt::format("Unknown conversion specifier {}", rest[1]));
+      if (rest[1] == 's')
+        r_.AppendStr(text, value);
+      else if (rest[1] == 'r')
+        r_.AppendRepr(text, value);
+      else
+        r_.Fail(fmt::format("Unknown conversion specifier {}", rest[1]));
       value = r_.Str(std::move(text));
       rest.remove_prefix(2);
     }
@@ -352,8 +368,10 @@ class BraceFormatter {
         const Value key = r_.Str(std::string(name.substr(i + 1, end - i - 1)));
         if (key.is_str() && key.text().empty()) return r_.Fail("Empty attribute in format string");
         if (value.is_undefined()) return r_.FailUndefined(value);
-        if (auto attribute = r_.Attribute(value, key.text())) value = *std::move(attribute);
-        else value = value.is_dict() ? r_.GetItem(value, key) : r_.UndefinedItem(value, key);
+        if (auto attribute = r_.Attribute(value, key.text()))
+          value = *std::move(attribute);
+        else
+          value = value.is_dict() ? r_.GetItem(value, key) : r_.UndefinedItem(value, key);
         i = end;
         continue;
       }
@@ -432,7 +450,8 @@ class BraceFormatter {
       if (spec.zero && spec.align == '\0') spec.fill = '0';
       *out += PadText(spec, value.text());
     } else if (value.is_number() && (value.is_float() || float_type)) {
-      if (spec.type != '\0' && !float_type) return (void)r_.Fail(fmt::format("Unknown format code '{}' for object of type 'float'", spec.type));
+      if (spec.type != '\0' && !float_type)
+        return (void)r_.Fail(fmt::format("Unknown format code '{}' for object of type 'float'", spec.type));
       spec.precision = std::min<int64_t>(spec.precision, 1000);
       *out += FormatFloat(spec, value.number(), spec.type);
     } else if (value.is_int() && spec.precision < 0) {

@@ -41,8 +41,10 @@ void AppendQuoted(std::string& out, std::string_view s, bool ascii) {
       case '\f': out += "\\f"; break;
       case '\b': out += "\\b"; break;
       default:
-        if (byte < 0x20) escape(byte);
-        else out += static_cast<char>(byte);
+        if (byte < 0x20)
+          escape(byte);
+        else
+          out += static_cast<char>(byte);
     }
   }
   out += '"';
@@ -116,7 +118,8 @@ void Renderer::ToJson(std::string& out, const Value& v, const JsonStyle& style) 
       std::vector<const std::pair<Value, Value>*> items;
       for (const auto& item : AsDict(v)->items) items.push_back(&item);
       if (style.sort_keys) {
-        std::stable_sort(items.begin(), items.end(), [&](const auto* a, const auto* b) { return Ordered(CompareOp::kLt, a->first, b->first); });
+        std::stable_sort(items.begin(), items.end(),
+                         [&](const auto* a, const auto* b) { return Ordered(CompareOp::kLt, a->first, b->first); });
       }
       if (items.empty()) {
         out += "{}";

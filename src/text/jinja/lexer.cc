@@ -62,7 +62,8 @@ class Lexer {
   bool At(std::string_view text) const { return source_.substr(pos_, text.size()) == text; }
   // Moves to `end`, counting lines; remembers whether the text ended with a line break.
   void MoveTo(size_t end) {
-    line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(pos_), source_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
+    line_ += static_cast<int>(
+        std::count(source_.begin() + static_cast<std::ptrdiff_t>(pos_), source_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
     if (end > pos_) line_starting_ = source_[end - 1] == '\n';
     pos_ = end;
   }
@@ -117,7 +118,8 @@ class Lexer {
     size_t tag = pos_;
     while (true) {
       tag = source_.find('{', tag);
-      if (tag == npos || (tag + 1 < source_.size() && (source_[tag + 1] == '%' || source_[tag + 1] == '{' || source_[tag + 1] == '#'))) break;
+      if (tag == npos || (tag + 1 < source_.size() && (source_[tag + 1] == '%' || source_[tag + 1] == '{' || source_[tag + 1] == '#')))
+        break;
       ++tag;
     }
     if (tag == npos) {
@@ -262,7 +264,8 @@ class Lexer {
       }
       if (base == 10) {  // 0(_?0)*
         end = pos_ + 1;
-        while (end < decimal_end && (source_[end] == '0' || (source_[end] == '_' && end + 1 < decimal_end && source_[end + 1] == '0'))) ++end;
+        while (end < decimal_end && (source_[end] == '0' || (source_[end] == '_' && end + 1 < decimal_end && source_[end + 1] == '0')))
+          ++end;
       }
     }
     std::string text(source_.substr(start, end - start));
@@ -356,7 +359,8 @@ class Lexer {
   size_t OtherEscape(std::string_view s, size_t i, std::string& out) {
     if (s[i] >= '0' && s[i] <= '7') {
       uint32_t code = 0;
-      for (size_t end = std::min(s.size(), i + 3); i < end && s[i] >= '0' && s[i] <= '7'; ++i) code = code * 8 + static_cast<uint32_t>(s[i] - '0');
+      for (size_t end = std::min(s.size(), i + 3); i < end && s[i] >= '0' && s[i] <= '7'; ++i)
+        code = code * 8 + static_cast<uint32_t>(s[i] - '0');
       AppendCodePoint(out, code);
       return i;
     }

@@ -10,12 +10,24 @@
 
 namespace sgl::jinja {
 
-enum class TokenKind : uint8_t { kData, kVariableBegin, kVariableEnd, kBlockBegin, kBlockEnd, kName, kString, kInteger, kFloat, kOperator, kEof };
+enum class TokenKind : uint8_t {
+  kData,
+  kVariableBegin,
+  kVariableEnd,
+  kBlockBegin,
+  kBlockEnd,
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kOperator,
+  kEof
+};
 
 struct Token {
   TokenKind kind = TokenKind::kEof;
   int line = 1;
-  std::string text;      // data, name, decoded string, operator
+  std::string text;  // data, name, decoded string, operator
   int64_t integer = 0;
   double number = 0;
 

@@ -26,7 +26,8 @@ struct Bound {
   bool given[8] = {};
   const Value* Get(int i) const { return given[i] ? &storage[i] : nullptr; }
 };
-bool Bind(Renderer& r, std::string_view function, const Args& args, std::initializer_list<std::string_view> names, int required, Bound* out);
+bool Bind(Renderer& r, std::string_view function, const Args& args, std::initializer_list<std::string_view> names, int required,
+          Bound* out);
 
 // Like every function that takes a Renderer: after r.Fail the result is meaningless and the caller need not look at it.
 using FilterFunction = Value (*)(Renderer& r, const Value& value, const Args& args);

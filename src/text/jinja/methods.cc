@@ -299,8 +299,10 @@ Value CasedAs(Renderer& r, const Value& v, const Args&) {
   bool any = false;
   for (size_t pos = 0; pos < v.text().size();) {
     const uint32_t c = NextCodePoint(v.text(), pos);
-    if (kWanted(c)) any = true;
-    else if (IsCased(c)) return Value::Bool(false);
+    if (kWanted(c))
+      any = true;
+    else if (IsCased(c))
+      return Value::Bool(false);
   }
   return Value::Bool(any);
 }
@@ -332,16 +334,49 @@ Value IsIdentifier(Renderer& r, const Value& v, const Args& args) {
 }
 
 constexpr MethodEntry kStrMethods[] = {
-    {"strip", Strip<true, true>}, {"lstrip", Strip<true, false>}, {"rstrip", Strip<false, true>}, {"split", Split<false>},
-    {"rsplit", Split<true>}, {"startswith", Affix<true>}, {"endswith", Affix<false>}, {"replace", Replace}, {"upper", Mapped<ToUpper>},
-    {"lower", Mapped<ToLower>}, {"title", Mapped<TitleWords>}, {"capitalize", Mapped<Capitalize>}, {"casefold", Mapped<CaseFold>},
-    {"swapcase", Mapped<SwapCase>}, {"find", Find<false, false>}, {"rfind", Find<true, false>}, {"index", Find<false, true>},
-    {"rindex", Find<true, true>}, {"count", CountText}, {"join", JoinMethod}, {"format", Format}, {"format_map", FormatMap},
-    {"splitlines", SplitLinesMethod}, {"partition", Partition<false>}, {"rpartition", Partition<true>}, {"removeprefix", RemoveAffix<true>},
-    {"removesuffix", RemoveAffix<false>}, {"center", Justify<0>}, {"ljust", Justify<1>}, {"rjust", Justify<-1>}, {"zfill", ZFill},
-    {"expandtabs", ExpandTabs}, {"isdigit", All<IsDigit>}, {"isdecimal", All<IsDecimal>}, {"isnumeric", All<IsNumeric>},
-    {"isalpha", All<IsAlpha>}, {"isalnum", All<IsAlnum>}, {"isspace", All<IsSpace>}, {"isupper", CasedAs<IsUpper>},
-    {"islower", CasedAs<IsLower>}, {"istitle", IsTitleMethod}, {"isascii", IsAsciiMethod}, {"isprintable", IsPrintableMethod},
+    {"strip", Strip<true, true>},
+    {"lstrip", Strip<true, false>},
+    {"rstrip", Strip<false, true>},
+    {"split", Split<false>},
+    {"rsplit", Split<true>},
+    {"startswith", Affix<true>},
+    {"endswith", Affix<false>},
+    {"replace", Replace},
+    {"upper", Mapped<ToUpper>},
+    {"lower", Mapped<ToLower>},
+    {"title", Mapped<TitleWords>},
+    {"capitalize", Mapped<Capitalize>},
+    {"casefold", Mapped<CaseFold>},
+    {"swapcase", Mapped<SwapCase>},
+    {"find", Find<false, false>},
+    {"rfind", Find<true, false>},
+    {"index", Find<false, true>},
+    {"rindex", Find<true, true>},
+    {"count", CountText},
+    {"join", JoinMethod},
+    {"format", Format},
+    {"format_map", FormatMap},
+    {"splitlines", SplitLinesMethod},
+    {"partition", Partition<false>},
+    {"rpartition", Partition<true>},
+    {"removeprefix", RemoveAffix<true>},
+    {"removesuffix", RemoveAffix<false>},
+    {"center", Justify<0>},
+    {"ljust", Justify<1>},
+    {"rjust", Justify<-1>},
+    {"zfill", ZFill},
+    {"expandtabs", ExpandTabs},
+    {"isdigit", All<IsDigit>},
+    {"isdecimal", All<IsDecimal>},
+    {"isnumeric", All<IsNumeric>},
+    {"isalpha", All<IsAlpha>},
+    {"isalnum", All<IsAlnum>},
+    {"isspace", All<IsSpace>},
+    {"isupper", CasedAs<IsUpper>},
+    {"islower", CasedAs<IsLower>},
+    {"istitle", IsTitleMethod},
+    {"isascii", IsAsciiMethod},
+    {"isprintable", IsPrintableMethod},
     {"isidentifier", IsIdentifier},
 };
 
@@ -413,7 +448,9 @@ Value BitLength(Renderer&, const Value& v, const Args&) {
   const auto u = v.integer() < 0 ? 0 - static_cast<uint64_t>(v.integer()) : static_cast<uint64_t>(v.integer());
   return Value::Int(u == 0 ? 0 : 64 - __builtin_clzll(u));
 }
-Value IsInteger(Renderer&, const Value& v, const Args&) { return Value::Bool(std::isfinite(v.number()) && v.number() == std::floor(v.number())); }
+Value IsInteger(Renderer&, const Value& v, const Args&) {
+  return Value::Bool(std::isfinite(v.number()) && v.number() == std::floor(v.number()));
+}
 
 Value Cycle(Renderer& r, const Value& v, const Args& args) {
   if (!args.named.empty()) return r.Fail("cycle() takes no keyword arguments");
@@ -449,10 +486,30 @@ constexpr MethodEntry kLoopMethods[] = {{"cycle", Cycle}, {"changed", Changed}};
 constexpr MethodEntry kCyclerMethods[] = {{"next", NextInCycle}, {"reset", ResetCycle}};
 
 // What every Python object has, and the sandbox hides.
-constexpr std::string_view kInternal[] = {"__class__", "__doc__", "__init__", "__new__", "__repr__", "__str__", "__eq__", "__ne__", "__lt__",
-                                          "__le__", "__gt__", "__ge__", "__hash__", "__dir__", "__format__", "__reduce__", "__reduce_ex__",
-                                          "__sizeof__", "__getattribute__", "__setattr__", "__delattr__", "__subclasshook__",
-                                          "__init_subclass__", "__getstate__"};
+constexpr std::string_view kInternal[] = {"__class__",
+                                          "__doc__",
+                                          "__init__",
+                                          "__new__",
+                                          "__repr__",
+                                          "__str__",
+                                          "__eq__",
+                                          "__ne__",
+                                          "__lt__",
+                                          "__le__",
+                                          "__gt__",
+                                          "__ge__",
+                                          "__hash__",
+                                          "__dir__",
+                                          "__format__",
+                                          "__reduce__",
+                                          "__reduce_ex__",
+                                          "__sizeof__",
+                                          "__getattribute__",
+                                          "__setattr__",
+                                          "__delattr__",
+                                          "__subclasshook__",
+                                          "__init_subclass__",
+                                          "__getstate__"};
 
 template <size_t N>
 const MethodEntry* Search(const MethodEntry (&table)[N], std::string_view name) {
@@ -472,12 +529,8 @@ const MethodEntry* FindMethod(const Value& object, std::string_view name, bool* 
   }
   switch (object.kind()) {
     case Kind::kStr: return Search(kStrMethods, name);
-    case Kind::kDict:
-      *refused = in(kDictRefused);
-      return Search(kDictMethods, name);
-    case Kind::kList:
-      *refused = in(kListRefused);
-      return Search(kListMethods, name);
+    case Kind::kDict: *refused = in(kDictRefused); return Search(kDictMethods, name);
+    case Kind::kList: *refused = in(kListRefused); return Search(kListMethods, name);
     case Kind::kTuple:
     case Kind::kRange: return Search(kTupleMethods, name);
     case Kind::kBool:

@@ -29,9 +29,7 @@ bool Renderer::Truthy(const Value& v) {
 std::optional<int64_t> Renderer::TryLength(const Value& v) {
   switch (v.kind()) {
     case Kind::kUndefined: return 0;
-    case Kind::kStr:
-      Work(v.text().size() / 64);
-      return static_cast<int64_t>(CountCodePoints(v.text()));
+    case Kind::kStr: Work(v.text().size() / 64); return static_cast<int64_t>(CountCodePoints(v.text()));
     case Kind::kList:
     case Kind::kTuple: return static_cast<int64_t>(AsList(v)->items.size());
     case Kind::kDict: return static_cast<int64_t>(AsDict(v)->items.size());
@@ -167,7 +165,9 @@ bool Renderer::Ordered(CompareOp op, const Value& a, const Value& b) {
   };
   if (a.is_number() && b.is_number()) {
     if (a.is_int() && b.is_int()) return decide(a.integer() < b.integer() ? -1 : a.integer() > b.integer() ? 1 : 0);
-    const auto exact = [](const Value& v) { return v.is_int() ? static_cast<long double>(v.integer()) : static_cast<long double>(v.number()); };
+    const auto exact = [](const Value& v) {
+      return v.is_int() ? static_cast<long double>(v.integer()) : static_cast<long double>(v.number());
+    };
     const long double x = exact(a), y = exact(b);
     if (std::isnan(x) || std::isnan(y)) return false;
     return decide(x < y ? -1 : x > y ? 1 : 0);
@@ -320,7 +320,8 @@ std::optional<Value> Renderer::Attribute(const Value& object, std::string_view n
   bool refused = false;
   const MethodEntry* method = FindMethod(object, name, &refused);
   if (refused) {
-    return Value::UndefinedMessage(heap.New<StrObj>(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, TypeName(object))));
+    return Value::UndefinedMessage(
+        heap.New<StrObj>(fmt::format("access to attribute '{}' of '{}' object is unsafe.", name, TypeName(object))));
   }
   if (method != nullptr) return Value(heap.New<MethodObj>(object, method));
   return OtherAttribute(object, name);
@@ -371,8 +372,10 @@ SliceRange Indices(int64_t size, const Value& start, const Value& stop, int64_t 
   const auto clamp = [&](const Value& v, int64_t fallback) {
     if (v.is_none()) return fallback;
     int64_t i = v.integer();
-    if (i < 0) i = i < -size ? -1 : i + size;
-    else if (i > size) i = size;
+    if (i < 0)
+      i = i < -size ? -1 : i + size;
+    else if (i > size)
+      i = size;
     if (i < 0) return step < 0 ? int64_t{-1} : int64_t{0};
     return step < 0 && i >= size ? size - 1 : i;
   };

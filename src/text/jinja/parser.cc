@@ -185,17 +185,28 @@ class Parser {
     Next();
     tags_.push_back(token.text);
     const std::string& tag = token.text;
-    if (tag == "if") body.push_back(ParseIf(token.line));
-    else if (tag == "for") body.push_back(ParseFor(token.line));
-    else if (tag == "set") body.push_back(ParseSet(token.line));
-    else if (tag == "macro") body.push_back(ParseMacro(token.line));
-    else if (tag == "call") body.push_back(ParseCallBlock(token.line));
-    else if (tag == "filter") body.push_back(ParseFilterBlock(token.line));
-    else if (tag == "with") body.push_back(ParseWith(token.line));
-    else if (tag == "print") ParsePrint(body, token.line);
-    else if (tag == "break" || tag == "continue") body.push_back(NewStmt(tag == "break" ? StmtKind::kBreak : StmtKind::kContinue, token.line));
-    else if (tag == "generation") body.push_back(ParseGeneration(token.line));
-    else UnknownTag(token, ends);
+    if (tag == "if")
+      body.push_back(ParseIf(token.line));
+    else if (tag == "for")
+      body.push_back(ParseFor(token.line));
+    else if (tag == "set")
+      body.push_back(ParseSet(token.line));
+    else if (tag == "macro")
+      body.push_back(ParseMacro(token.line));
+    else if (tag == "call")
+      body.push_back(ParseCallBlock(token.line));
+    else if (tag == "filter")
+      body.push_back(ParseFilterBlock(token.line));
+    else if (tag == "with")
+      body.push_back(ParseWith(token.line));
+    else if (tag == "print")
+      ParsePrint(body, token.line);
+    else if (tag == "break" || tag == "continue")
+      body.push_back(NewStmt(tag == "break" ? StmtKind::kBreak : StmtKind::kContinue, token.line));
+    else if (tag == "generation")
+      body.push_back(ParseGeneration(token.line));
+    else
+      UnknownTag(token, ends);
     tags_.pop_back();
   }
 
@@ -357,11 +368,11 @@ class Parser {
   enum class Simple { kNo, kNames, kNamespace };
 
   bool TupleEnd(std::string_view end) const {
-    return Now().kind == TokenKind::kVariableEnd || Now().kind == TokenKind::kBlockEnd || Now().Is(")") || (!end.empty() && Now().IsName(end));
+    return Now().kind == TokenKind::kVariableEnd || Now().kind == TokenKind::kBlockEnd || Now().Is(")") ||
+           (!end.empty() && Now().IsName(end));
   }
 
-  Expr* ParseTuple(bool with_cond = true, std::string_view end = "", bool parentheses = false,
-                   Simple simple = Simple::kNo) {
+  Expr* ParseTuple(bool with_cond = true, std::string_view end = "", bool parentheses = false, Simple simple = Simple::kNo) {
     const int line = Now().line;
     std::vector<Expr*> items;
     bool is_tuple = false;
@@ -425,8 +436,9 @@ class Parser {
   }
 
   bool TakeCompareOp(CompareOp* op) {
-    static constexpr std::pair<std::string_view, CompareOp> kOps[] = {{"==", CompareOp::kEq}, {"!=", CompareOp::kNe}, {"<", CompareOp::kLt},
-                                                                      {"<=", CompareOp::kLe}, {">", CompareOp::kGt},  {">=", CompareOp::kGe}};
+    static constexpr std::pair<std::string_view, CompareOp> kOps[] = {{"==", CompareOp::kEq}, {"!=", CompareOp::kNe},
+                                                                      {"<", CompareOp::kLt},  {"<=", CompareOp::kLe},
+                                                                      {">", CompareOp::kGt},  {">=", CompareOp::kGe}};
     for (const auto& [text, value] : kOps) {
       if (Take(text)) {
         *op = value;
@@ -482,11 +494,16 @@ class Parser {
     Expr* left = ParsePower();
     while (true) {
       ExprKind kind;
-      if (Take("*")) kind = ExprKind::kMul;
-      else if (Take("/")) kind = ExprKind::kDiv;
-      else if (Take("//")) kind = ExprKind::kFloorDiv;
-      else if (Take("%")) kind = ExprKind::kMod;
-      else return left;
+      if (Take("*"))
+        kind = ExprKind::kMul;
+      else if (Take("/"))
+        kind = ExprKind::kDiv;
+      else if (Take("//"))
+        kind = ExprKind::kFloorDiv;
+      else if (Take("%"))
+        kind = ExprKind::kMod;
+      else
+        return left;
       Expr* right = ParsePower();
       left = New(kind, left->line, left, right);
     }
@@ -598,19 +615,26 @@ class Parser {
 
   Expr* ParsePostfix(Expr* e) {
     while (!failed()) {
-      if (Now().Is(".") || Now().Is("[")) e = ParseSubscript(e);
-      else if (Now().Is("(")) e = ParseCall(e);
-      else break;
+      if (Now().Is(".") || Now().Is("["))
+        e = ParseSubscript(e);
+      else if (Now().Is("("))
+        e = ParseCall(e);
+      else
+        break;
     }
     return e;
   }
 
   Expr* ParseFilterExpr(Expr* e) {
     while (!failed()) {
-      if (Now().Is("|")) e = ParseFilters(e);
-      else if (Now().IsName("is")) e = ParseTest(e);
-      else if (Now().Is("(")) e = ParseCall(e);
-      else break;
+      if (Now().Is("|"))
+        e = ParseFilters(e);
+      else if (Now().IsName("is"))
+        e = ParseTest(e);
+      else if (Now().Is("("))
+        e = ParseCall(e);
+      else
+        break;
     }
     return e;
   }

@@ -156,7 +156,7 @@ Renderer::Flow Renderer::ExecOne(const Stmt& s, Activation& a) {
     case StmtKind::kText: break;
     case StmtKind::kPrint: ExecPrint(*s.expr, a); break;
     case StmtKind::kIf: return ExecIf(s, a);
-    case StmtKind::kFor: ExecFor(s, a); break;
+    case StmtKind::kFor: return ExecFor(s, a);
     case StmtKind::kSet:
       if (CheckNamespaces(*s.target, a)) Assign(*s.target, a, Eval(*s.expr, a));
       break;
@@ -287,22 +287,20 @@ bool Renderer::PassesTest(const Stmt& s, Activation& a, const Value& item) {
   return !failed_ && Truthy(Eval(*s.test, a)) && !failed_;
 }
 
-void Renderer::ExecFor(const Stmt& s, Activation& a) {
+Renderer::Flow Renderer::ExecFor(const Stmt& s, Activation& a) {
   const Value iterable = Eval(*s.expr, a);
-  if (failed_) return;
-  if (!s.recursive) {
-    RunLoop(s, a, iterable, 0);
-    return;
-  }
+  if (failed_) return Flow::kBreak;
+  if (!s.recursive) return RunLoop(s, a, iterable, 0);
   Value hold(heap.New<Activation>(&a, s.num_slots));
-  RunLoop(s, static_cast<Activation&>(*hold.obj()), iterable, 0);
+  return RunLoop(s, static_cast<Activation&>(*hold.obj()), iterable, 0);
 }
 
-void Renderer::RunLoop(const Stmt& s, Activation& a, const Value& iterable, int depth0) {
-  if (!StackOk()) return;
+// A break or continue in the else branch belongs to the loop outside.
+Renderer::Flow Renderer::RunLoop(const Stmt& s, Activation& a, const Value& iterable, int depth0) {
+  if (!StackOk()) return Flow::kBreak;
   Value source = iterable;
   Cursor cursor = Iterate(source);
-  if (failed_) return;
+  if (failed_) return Flow::kBreak;
   if (s.test != nullptr) {
     source = Value(heap.New<ForFilter>(s, a, std::move(cursor)));
     cursor = Cursor(source);
@@ -324,21 +322,21 @@ void Renderer::RunLoop(const Stmt& s, Activation& a, const Value& iterable, int 
   bool completed = false;  // a body ran to its end; otherwise the else branch runs
   Value item;
   while (loop != nullptr ? loop->Advance(*this, &item) : cursor.Next(*this, &item)) {
-    if (!Step()) return;
+    if (!Step()) return Flow::kBreak;
     line_ = s.line;
     Assign(*s.target, a, item);
     if (loop != nullptr) a.slots[static_cast<size_t>(s.loop_slot)] = hold;
     EnterFrame(s.frame, a);
     const Flow flow = Exec(s.body, a);
-    if (failed_) return;
+    if (failed_) return Flow::kBreak;
     if (flow == Flow::kBreak) break;
     if (flow == Flow::kNormal) completed = true;
   }
-  if (failed_) return;
+  if (failed_) return Flow::kBreak;
   if (s.loop_slot >= 0) a.slots[static_cast<size_t>(s.loop_slot)] = Value();
-  if (completed || s.else_body.empty()) return;
+  if (completed || s.else_body.empty()) return Flow::kNormal;
   EnterFrame(s.else_frame, a);
-  Exec(s.else_body, a);
+  return Exec(s.else_body, a);
 }
 
 void Renderer::ExecMacro(const Stmt& s, Activation& a) {

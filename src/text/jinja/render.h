@@ -22,8 +22,8 @@
 namespace sgl::jinja {
 
 struct Limits {
-  int depth = 64;                           // macro calls and recursive loops
-  int64_t steps = 1'000'000;                // statements, iterations, calls
+  int depth = 64;             // macro calls and recursive loops
+  int64_t steps = 1'000'000;  // statements, iterations, calls
   size_t output_bytes = size_t{16} << 20;
   size_t string_bytes = size_t{32} << 20;   // of one value
   size_t memory_bytes = size_t{256} << 20;  // of all values
@@ -78,7 +78,7 @@ class Renderer {
   int64_t Length(const Value& v);  // fails for what has no len()
   std::optional<int64_t> TryLength(const Value& v);
   bool Iterable(const Value& v);
-  Cursor Iterate(const Value& v);  // fails for what is not iterable
+  Cursor Iterate(const Value& v);             // fails for what is not iterable
   bool Collect(const Value& v, Values* out);  // list(v)
   // object.name, object[key]. `name` outlives the render.
   Value GetAttr(const Value& object, std::string_view name);
@@ -106,8 +106,8 @@ class Renderer {
   Flow ExecOne(const Stmt& s, Activation& a);
   Flow ExecIf(const Stmt& s, Activation& a);
   void ExecPrint(const Expr& e, Activation& a);
-  void ExecFor(const Stmt& s, Activation& a);
-  void RunLoop(const Stmt& s, Activation& a, const Value& iterable, int depth0);
+  Flow ExecFor(const Stmt& s, Activation& a);
+  Flow RunLoop(const Stmt& s, Activation& a, const Value& iterable, int depth0);
   void ExecMacro(const Stmt& s, Activation& a);
   void ExecCallBlock(const Stmt& s, Activation& a);
   Flow ExecSetBlock(const Stmt& s, Activation& a);

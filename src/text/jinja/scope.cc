@@ -1,6 +1,6 @@
-// Which variable a name means is decided before rendering, with the rules of jinja2's idtracking and compiler: each frame (template, for body,
-// macro, set block...) owns the names it stores; reads look outwards; a frame's own names are filled in on entry from the frame outside or
-// from the render's variables. Frames live in activations: the template's, and one per macro, call block or recursive loop.
+// Which variable a name means is decided before rendering, with the rules of jinja2's idtracking and compiler: each frame (template, for
+// body, macro, set block...) owns the names it stores; reads look outwards; a frame's own names are filled in on entry from the frame
+// outside or from the render's variables. Frames live in activations: the template's, and one per macro, call block or recursive loop.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -300,7 +300,8 @@ class Resolver {
       for (Expr* item : e->items) VisitTarget(item, c);
       return;
     }
-    if (e->kind == ExprKind::kName && e->text == "loop" && c.in_for) Fail(e->line, "Can't assign to special loop variable in for-loop target");
+    if (e->kind == ExprKind::kName && e->text == "loop" && c.in_for)
+      Fail(e->line, "Can't assign to special loop variable in for-loop target");
     e->place = PlaceOf(e->text, c);
   }
 

@@ -443,10 +443,28 @@ Value Select(Renderer& r, const Value& v, const Args& args) {
 Value Map(Renderer& r, const Value& v, const Args& args) { return Value(r.heap.New<MapIterator>(v, args)); }
 
 constexpr FilterEntry kFilters[] = {
-    {"batch", Batch}, {"count", LengthFilter}, {"dictsort", DictSort}, {"first", First}, {"groupby", GroupBy}, {"items", ItemsFilter},
-    {"join", Join}, {"last", Last}, {"length", LengthFilter}, {"list", ListFilter}, {"map", Map}, {"max", Max}, {"min", Min},
-    {"reject", Select<false, true>}, {"rejectattr", Select<true, true>}, {"reverse", Reverse}, {"select", Select<false, false>},
-    {"selectattr", Select<true, false>}, {"slice", Slice}, {"sort", Sort}, {"sum", Sum}, {"unique", Unique},
+    {"batch", Batch},
+    {"count", LengthFilter},
+    {"dictsort", DictSort},
+    {"first", First},
+    {"groupby", GroupBy},
+    {"items", ItemsFilter},
+    {"join", Join},
+    {"last", Last},
+    {"length", LengthFilter},
+    {"list", ListFilter},
+    {"map", Map},
+    {"max", Max},
+    {"min", Min},
+    {"reject", Select<false, true>},
+    {"rejectattr", Select<true, true>},
+    {"reverse", Reverse},
+    {"select", Select<false, false>},
+    {"selectattr", Select<true, false>},
+    {"slice", Slice},
+    {"sort", Sort},
+    {"sum", Sum},
+    {"unique", Unique},
 };
 
 }  // namespace

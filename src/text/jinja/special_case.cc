@@ -11,7 +11,7 @@ namespace {
 constexpr SpecialCase kTable[] = {
     {0x00B5, nullptr, nullptr, nullptr, "\316\274"},
     {0x00DF, "\123\123", nullptr, "\123\163", "\163\163"},
-    {0x0130, nullptr, "\151\314\207", nullptr, nullptr},
+    {0x0130, nullptr, "\151\314\207", nullptr, "\151\314\207"},
     {0x0149, "\312\274\116", nullptr, "\312\274\116", "\312\274\156"},
     {0x017F, nullptr, nullptr, nullptr, "\163"},
     {0x01F0, "\112\314\214", nullptr, "\112\314\214", "\152\314\214"},

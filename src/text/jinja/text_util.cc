@@ -103,7 +103,7 @@ void AppendCased(std::string& out, uint32_t c, Case to) {
     return;
   }
   if (const SpecialCase* special = FindSpecialCase(c)) {
-    const char* text = to == Case::kUpper ? special->upper
+    const char* text = to == Case::kUpper   ? special->upper
                        : to == Case::kLower ? special->lower
                        : to == Case::kTitle ? special->title
                                             : special->fold;
@@ -181,6 +181,12 @@ bool IsPrintable(uint32_t c) {
 
 bool IsDecimal(uint32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : Category(c) == UTF8PROC_CATEGORY_ND; }
 
+int DecimalValue(uint32_t c) {
+  uint32_t first = c;  // the digits of a script are ten in a row; some rows follow each other
+  while (first > 0 && IsDecimal(first - 1)) --first;
+  return static_cast<int>((c - first) % 10);
+}
+
 bool IsDigit(uint32_t c) {
   if (IsDecimal(c)) return true;
   return c == 0xB2 || c == 0xB3 || c == 0xB9 || c == 0x2070 || (c >= 0x2074 && c <= 0x2079) || (c >= 0x2080 && c <= 0x2089) ||
@@ -217,8 +223,8 @@ bool IsIdentifierStart(uint32_t c) { return c == '_' || IsAlpha(c) || (c >= 0x80
 bool IsIdentifierPart(uint32_t c) {
   if (c < 0x80) return c == '_' || IsAlpha(c) || IsDecimal(c);
   const auto category = Category(c);
-  return IsIdentifierStart(c) || category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_MN ||
-         category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_PC;
+  return IsIdentifierStart(c) || category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+         category == UTF8PROC_CATEGORY_PC;
 }
 
 std::string ToUpper(std::string_view s) {
@@ -303,18 +309,13 @@ namespace {
 
 // The last code point of a non-empty string, and where it starts.
 uint32_t LastCodePoint(std::string_view s, size_t& start) {
+  const auto continues = [&](size_t i) { return (static_cast<unsigned char>(s[i]) & 0xC0) == 0x80; };
   start = s.size() - 1;
-  for (size_t back = 1; back <= 4 && back <= s.size(); ++back) {
-    size_t pos = s.size() - back;
-    const size_t at = pos;
-    const uint32_t c = NextCodePoint(s, pos);
-    if (pos == s.size()) {
-      start = at;
-      return c;
-    }
-    if (static_cast<unsigned char>(s[at]) < 0x80) break;
-  }
+  while (start > 0 && s.size() - start < 4 && continues(start)) --start;
   size_t pos = start;
+  const uint32_t c = NextCodePoint(s, pos);
+  if (pos == s.size()) return c;
+  pos = start = s.size() - 1;  // not valid: a byte for itself
   return NextCodePoint(s, pos);
 }
 

@@ -23,6 +23,7 @@ bool IsSpace(uint32_t c);  // str.isspace
 bool IsPrintable(uint32_t c);
 bool IsDigit(uint32_t c);  // str.isdigit
 bool IsDecimal(uint32_t c);
+int DecimalValue(uint32_t c);  // precondition: IsDecimal
 bool IsNumeric(uint32_t c);
 bool IsAlpha(uint32_t c);
 bool IsUpper(uint32_t c);
@@ -36,8 +37,8 @@ std::string ToUpper(std::string_view s);
 std::string ToLower(std::string_view s);
 std::string CaseFold(std::string_view s);
 std::string SwapCase(std::string_view s);
-std::string Capitalize(std::string_view s);   // str.capitalize
-std::string TitleWords(std::string_view s);   // str.title
+std::string Capitalize(std::string_view s);  // str.capitalize
+std::string TitleWords(std::string_view s);  // str.title
 
 std::string_view StripLeft(std::string_view s);
 std::string_view StripRight(std::string_view s);

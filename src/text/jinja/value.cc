@@ -73,7 +73,8 @@ void Activation::DropOuter() {
 
 int64_t RangeObj::size() const {
   if (step > 0 ? start >= stop : start <= stop) return 0;
-  const auto span = step > 0 ? static_cast<uint64_t>(stop) - static_cast<uint64_t>(start) : static_cast<uint64_t>(start) - static_cast<uint64_t>(stop);
+  const auto span =
+      step > 0 ? static_cast<uint64_t>(stop) - static_cast<uint64_t>(start) : static_cast<uint64_t>(start) - static_cast<uint64_t>(stop);
   const uint64_t width = step > 0 ? static_cast<uint64_t>(step) : 0 - static_cast<uint64_t>(step);
   return static_cast<int64_t>((span - 1) / width + 1);
 }
@@ -192,7 +193,9 @@ bool Same(const Value& a, const Value& b) {
   if (a.is_str() && b.is_str()) return a.text() == b.text();
   if (a.is_number() && b.is_number()) {
     if (a.is_int() && b.is_int()) return a.integer() == b.integer();
-    const auto exact = [](const Value& v) { return v.is_int() ? static_cast<long double>(v.integer()) : static_cast<long double>(v.number()); };
+    const auto exact = [](const Value& v) {
+      return v.is_int() ? static_cast<long double>(v.integer()) : static_cast<long double>(v.number());
+    };
     return exact(a) == exact(b);
   }
   if (a.kind() != b.kind()) return false;

@@ -17,9 +17,28 @@ struct MethodEntry;
 struct Stmt;
 
 enum class Kind : uint8_t {
-  kUndefined, kNone, kBool, kInt, kFloat, kStr,
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kStr,
   // from here on the value holds an Obj
-  kList, kTuple, kDict, kDictView, kRange, kIterator, kNamespace, kMacro, kFunction, kMethod, kLoop, kCycler, kJoiner, kMessage, kActivation,
+  kList,
+  kTuple,
+  kDict,
+  kDictView,
+  kRange,
+  kIterator,
+  kNamespace,
+  kMacro,
+  kFunction,
+  kMethod,
+  kLoop,
+  kCycler,
+  kJoiner,
+  kMessage,
+  kActivation,
 };
 
 class Heap;
@@ -31,8 +50,8 @@ struct Obj {
   virtual ~Obj() = default;
 
   Heap* heap;
-  Obj* next = nullptr;       // while waiting to be destroyed
-  size_t bytes = 0;          // what it is charged for
+  Obj* next = nullptr;  // while waiting to be destroyed
+  size_t bytes = 0;     // what it is charged for
   uint32_t refs = 0;
   Kind kind;
 };
@@ -45,7 +64,9 @@ class Value {
   Value(const Value& o) : kind_(o.kind_), flags_(o.flags_), size_(o.size_), u_(o.u_) {
     if (counted()) ++u_.obj->refs;
   }
-  Value(Value&& o) noexcept : kind_(o.kind_), flags_(o.flags_), size_(o.size_), u_(o.u_) { o.kind_ = Kind::kUndefined, o.flags_ = 0, o.size_ = 0; }
+  Value(Value&& o) noexcept : kind_(o.kind_), flags_(o.flags_), size_(o.size_), u_(o.u_) {
+    o.kind_ = Kind::kUndefined, o.flags_ = 0, o.size_ = 0;
+  }
   Value& operator=(const Value& o) {
     Value copy(o);
     Swap(copy);
@@ -82,7 +103,8 @@ class Value {
     out.size_ = static_cast<uint32_t>(text.size());
     return out;
   }
-  // Undefined that knows the name it was looked up by; the name must outlive the render. on: the kind of the object, kUndefined for a variable.
+  // Undefined that knows the name it was looked up by; the name must outlive the render. on: the kind of the object, kUndefined for a
+  // variable.
   static Value Undefined(std::string_view name, Kind on = Kind::kUndefined) {
     Value out;
     out.u_.text = name.data();
@@ -246,7 +268,8 @@ struct NamespaceObj : Heap::Mutable {
 
 // The variables of one call of a macro, or of the template.
 struct Activation : Heap::Mutable {
-  Activation(Heap& heap, Activation* parent, int num_slots) : Mutable(heap, Kind::kActivation), outer(parent), slots(static_cast<size_t>(num_slots)) {
+  Activation(Heap& heap, Activation* parent, int num_slots)
+      : Mutable(heap, Kind::kActivation), outer(parent), slots(static_cast<size_t>(num_slots)) {
     if (outer != nullptr) ++outer->refs;
     heap.Charge(this, slots.capacity() * sizeof(Value));
   }
@@ -336,7 +359,7 @@ const char* TypeName(Kind kind);
 inline const char* TypeName(const Value& v) { return TypeName(v.kind()); }
 
 bool Hashable(const Value& v);
-size_t Hash(const Value& v);                  // precondition: Hashable
-bool Same(const Value& a, const Value& b);    // Python's == for hashable values; never fails, never recurses deeply
+size_t Hash(const Value& v);                // precondition: Hashable
+bool Same(const Value& a, const Value& b);  // Python's == for hashable values; never fails, never recurses deeply
 
 }  // namespace sgl::jinja

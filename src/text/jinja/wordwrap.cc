@@ -59,7 +59,8 @@ void Wrap(Renderer& r, const Points& text, size_t width, bool long_words, bool h
         size_t cut = width - size < 1 ? 1 : width - size;
         if (hyphens && last.size() > cut) {
           for (size_t k = cut; k > 1; --k) {
-            if (last[k - 1] == '-' && std::any_of(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(k - 1), [](uint32_t c) { return c != '-'; })) {
+            if (last[k - 1] == '-' &&
+                std::any_of(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(k - 1), [](uint32_t c) { return c != '-'; })) {
               cut = k;
               break;
             }
