@@ -357,10 +357,10 @@ TEST(ChatTemplateSpeed, TenMessages) {
   Json variables;
   variables.Set("messages", messages);
   variables.Set("add_generation_prompt", true);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // CPU time: other processes do not count
   constexpr int kTimes = 500;
   for (int i = 0; i < kTimes; ++i) ASSERT_TRUE((*parsed)->Render(variables).ok());
-  const double us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count() / kTimes;
+  const double us = 1e6 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC / kTimes;
   RecordProperty("microseconds", fmt::format("{:.1f}", us));
   EXPECT_LT(us, 5000);  // about 10 in a release build; the bound is for sanitizers on a busy machine
 }
