@@ -150,6 +150,8 @@ TEST(ChatTemplateLimits, HostileTemplatesEndQuickly) {
       {"recursive loop", "{% set ns = namespace() %}{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}"},
       {"string doubling", "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"},
       {"list doubling", "{% set ns = namespace(s=[1]) %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}"},
+      {"nested captures",
+       "{% set a = 'a' * 15000000 %}{% macro m(n) %}{{ a }}{% if n %}{% set b = m(n - 1) %}{% endif %}{% endmacro %}{% set x = m(60) %}"},
       {"replace", "{% set a = 'a' * 1000000 %}{{ a.replace('a', a) }}"},
       {"join", "{% set a = 'a' * 1000000 %}{{ range(99999)|map('replace', 'x', a)|join(a) }}"},
       {"output", "{% set a = 'a' * 1000000 %}{% for i in range(99999) %}{{ a }}{% endfor %}"},

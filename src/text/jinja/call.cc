@@ -166,6 +166,9 @@ Value Renderer::CallLoop(const Value& value, const Args& args) {
   }
   Value hold(heap.New<Activation>(loop.closure, loop.recursive->num_slots));
   std::string buffer;
+  auto* outside = heap.New<StrObj>(std::string());
+  heap.Charge(outside, out_->size());  // as in Capture
+  const Value written(outside, false);
   std::string* const before = std::exchange(out_, &buffer);
   RunLoop(*loop.recursive, static_cast<Activation&>(*hold.obj()), bound.storage[0], loop.depth0 + 1);
   out_ = before;

@@ -195,6 +195,10 @@ void Renderer::ExecPrint(const Expr& e, Activation& a) {
 
 Renderer::Flow Renderer::Capture(const Body& body, Activation& a, Value* text) {
   std::string buffer;
+  // While this capture runs, what is written outside it counts as memory: nested captures could hold an output's worth each.
+  auto* outside = heap.New<StrObj>(std::string());
+  heap.Charge(outside, out_->size());
+  const Value hold(outside, false);
   std::string* const before = std::exchange(out_, &buffer);
   const Flow flow = StackOk() ? Exec(body, a) : Flow::kBreak;
   out_ = before;
