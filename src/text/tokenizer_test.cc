@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <chrono>
+#include <ctime>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -132,14 +132,14 @@ TEST_P(Golden, ManyThreadsEncodeTheSame) {
   EXPECT_EQ(wrong, 0);
 }
 
-// A megabyte of one thing: seconds would be minutes if any part were quadratic.
+// 128 KiB of one thing: milliseconds, or many seconds if any part were quadratic.
 TEST_P(Golden, LongRunsAreNotQuadratic) {
   for (const std::string bit : {"a", " ", "\n", "1", "!", "ab", "\xE4\xBD\xA0", "\xCC\x81", "\xE2\x96\x81", "\xff", "<", "'", " \n"}) {
     std::string text;
-    while (text.size() < (1 << 18)) text += bit;
-    const auto start = std::chrono::steady_clock::now();
+    while (text.size() < (1 << 17)) text += bit;
+    const std::clock_t start = std::clock();  // processor time: a busy machine does not matter
     const std::vector<TokenId> ids = tokenizer_->Encode(text, false);
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20)) << bit;
+    EXPECT_LT(std::clock() - start, 4 * CLOCKS_PER_SEC) << bit;
     EXPECT_TRUE(!ids.empty() || std::string(GetParam()) == "metaspace") << bit;
   }
 }
