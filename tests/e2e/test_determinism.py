@@ -23,7 +23,7 @@ PROBES = {  # name: (prompt, sampling parameters, first prompt position with log
     "greedy": ("The capital of France is", dict(temperature=0), -1),
     "greedy_scored": (prose(40, 1), dict(temperature=0), 0),
     "long": (prose(650, 2), dict(temperature=0), 600),  # more than one pass and several chunks
-    "seeded": ("Once upon a time there was a", dict(**SAMPLED, sampling_seed=11), -1),
+    "seeded": (prose(60, 4), dict(**SAMPLED, sampling_seed=11), -1),
     "filtered": (prose(70, 3), dict(temperature=0.8, top_p=0.9, top_k=40, min_p=0.01, sampling_seed=12), 5),
     "penalised": ("la la la la la", dict(**SAMPLED, sampling_seed=13, repetition_penalty=1.3, frequency_penalty=0.4,
                                         presence_penalty=0.3, logit_bias={"1000": 2.0}), -1),
@@ -119,11 +119,13 @@ def test_with_half_of_the_prefix_cached(api, alone):
     assert essence(reply) == alone["long"]
 
 
-@pytest.mark.parametrize("cached", [True, False])
-def test_in_a_batch_with_others(api, alone, probe, cached):
-    if not cached:
-        api.flush()
+def test_in_a_batch_with_others(api, alone, probe):
     assert essence(batch_with_others(api, [probe])[probe]) == alone[probe]
+
+
+def test_all_in_a_batch_with_others_after_a_flush(api, alone):
+    api.flush()
+    assert {name: essence(reply) for name, reply in batch_with_others(api, list(PROBES)).items()} == alone
 
 
 def test_all_at_once(api, alone):
