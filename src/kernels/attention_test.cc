@@ -131,7 +131,8 @@ void CheckAgainstF64(const Kernels& table, const Shape& s, Rng& rng) {
       for (int p = from; p <= pos; ++p) {
         double dot = 0;
         for (int c = 0; c < s.width; ++c)
-          dot += static_cast<double>(data.q.at(r, h * s.width + c)) * Rounded(s.dtype, data.k[static_cast<size_t>(p * cols + g * s.width + c)]);
+          dot += static_cast<double>(data.q.at(r, h * s.width + c)) *
+                 Rounded(s.dtype, data.k[static_cast<size_t>(p * cols + g * s.width + c)]);
         score.push_back(dot * data.scale);
       }
       const double top = *std::max_element(score.begin(), score.end());
@@ -145,7 +146,8 @@ void CheckAgainstF64(const Kernels& table, const Shape& s, Rng& rng) {
           largest = std::max(largest, std::abs(value));
         }
         ASSERT_TRUE(std::abs(out.at(r, h * s.width + c) - want) <= 4e-5 * largest)
-            << table.isa << " " << s.Text() << " row " << r << " head " << h << " c " << c << ": " << out.at(r, h * s.width + c) << " for " << want;
+            << table.isa << " " << s.Text() << " row " << r << " head " << h << " c " << c << ": " << out.at(r, h * s.width + c) << " for "
+            << want;
       }
     }
   }
@@ -247,7 +249,8 @@ TEST(Attention, AnEmptySplitGivesTheEmptyPartial) {
     std::vector<float> scratch(static_cast<size_t>(AttentionScratch(s.heads_per_group, s.width)));
     std::vector<float> partials(static_cast<size_t>(s.rows * s.heads_per_group * (2 + s.width)), 3.0f);
     const AttnSeq seq = {cache.pages.data(), 16, data.first_pos(), s.rows, s.window};
-    table.attention(data.q.mat(), cache.layer, seq, 1, s.heads_per_group, 0, s.rows, 0, 1, data.scale, nullptr, partials.data(), scratch.data());
+    table.attention(data.q.mat(), cache.layer, seq, 1, s.heads_per_group, 0, s.rows, 0, 1, data.scale, nullptr, partials.data(),
+                    scratch.data());
     for (size_t i = 0; i < partials.size(); ++i)
       ASSERT_EQ(partials[i], i % static_cast<size_t>(2 + s.width) == 0 ? -std::numeric_limits<float>::infinity() : 0.0f) << table.isa << i;
   }
@@ -271,8 +274,10 @@ TEST(StoreKv, PutsRoundedValuesWhereTheLayoutSays) {
         table.store_kv(k.mat(), v.mat(), slots.data(), {k_cache.data(), v_cache.data(), dtype, groups, width});
         const auto put = [&](std::vector<uint8_t>& cache, size_t at, float x) {
           const uint16_t half = dtype == DType::kF16 ? F32ToF16(x) : F32ToBF16(x);
-          if (dtype == DType::kF32) std::memcpy(&cache[at * 4], &x, 4);
-          else std::memcpy(&cache[at * 2], &half, 2);
+          if (dtype == DType::kF32)
+            std::memcpy(&cache[at * 4], &x, 4);
+          else
+            std::memcpy(&cache[at * 2], &half, 2);
         };
         for (int t = 0; t < tokens; ++t)
           for (int g = 0; g < groups; ++g)
@@ -283,7 +288,8 @@ TEST(StoreKv, PutsRoundedValuesWhereTheLayoutSays) {
             }
         // Only a NaN's payload may differ.
         for (size_t i = 0; i < bytes; ++i) {
-          const size_t size = static_cast<size_t>(Info(dtype).block_bytes), nan = (slots[0] / 16 * groups * 16 * width + slots[0] % 16) * size;
+          const size_t size = static_cast<size_t>(Info(dtype).block_bytes),
+                       nan = (slots[0] / 16 * groups * 16 * width + slots[0] % 16) * size;
           if (i >= nan && i < nan + size) continue;
           ASSERT_EQ(k_cache[i], k_want[i]) << table.isa << " " << Info(dtype).name << " C=" << width << " byte " << i;
           ASSERT_EQ(v_cache[i], v_want[i]) << table.isa << " " << Info(dtype).name << " C=" << width << " byte " << i;

@@ -1,5 +1,9 @@
 // Which tables this CPU can run, and which of them is used.
 // SPDX-License-Identifier: Apache-2.0
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <vector>
 
@@ -10,6 +14,12 @@ namespace portable {
 Kernels Table();
 }
 #if defined(__x86_64__)
+namespace {
+bool HasF16C() {  // clang 14's __builtin_cpu_supports does not know it: leaf 1, ecx bit 29
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 29 & 1u) != 0;
+}
+}  // namespace
 namespace avx2 {
 Kernels Table();
 }
@@ -25,7 +35,7 @@ std::span<const Kernels> AllKernels() {
   static const std::vector<Kernels> tables = [] {
     std::vector<Kernels> found{portable::Table()};
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) found.push_back(avx2::Table());
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16C()) found.push_back(avx2::Table());
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq")) {
       found.push_back(avx512::Table());

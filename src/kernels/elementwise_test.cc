@@ -13,7 +13,7 @@ constexpr int kLengths[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65
 
 // Relative to what is wanted; NaN never passes.
 #define ASSERT_CLOSE(got, want, bound) \
-  ASSERT_TRUE(std::abs((got) - (want)) <= (bound) * std::abs(want) + 1e-35) << table.isa << ": " << (got) << " for " << (want)
+  ASSERT_TRUE(std::abs((got) - (want)) <= (bound)*std::abs(want) + 1e-35) << table.isa << ": " << (got) << " for " << (want)
 
 TEST(RmsNorm, IsWithinFourUlpAndFixedPerRow) {
   Rng rng;
@@ -122,7 +122,8 @@ TEST(QuantiseQ8, RoundsToTheNearestCode) {
           ASSERT_TRUE(SameBits(scale.at(t, g), largest / 127.0f)) << table.isa;
           for (int i = g * 32; i < g * 32 + 32; ++i) {
             ASSERT_TRUE(q8.at(t, i) >= -127);
-            ASSERT_TRUE(std::abs(q8.at(t, i) - static_cast<double>(x.at(t, i)) / scale.at(t, g)) <= 0.50001) << table.isa << " " << x.at(t, i);
+            ASSERT_TRUE(std::abs(q8.at(t, i) - static_cast<double>(x.at(t, i)) / scale.at(t, g)) <= 0.50001)
+                << table.isa << " " << x.at(t, i);
             total += q8.at(t, i);
           }
           ASSERT_EQ(sum.at(t, g), total) << table.isa;
@@ -135,11 +136,12 @@ TEST(QuantiseQ8, ZeroTinyAndBrokenGroups) {
     std::vector<float> x(160, 0.0f), scale(5);
     std::vector<int8_t> q8(160, 9);
     std::vector<int32_t> sum(5, 9);
-    x[40] = 1e-45f;                    // the scale underflows to zero
-    x[64 + 5] = std::nanf("");         // NaN must be seen downstream: through the scale
+    x[40] = 1e-45f;             // the scale underflows to zero
+    x[64 + 5] = std::nanf("");  // NaN must be seen downstream: through the scale
     x[96 + 7] = kInf;
-    x[128] = -1e-40f;                  // a subnormal scale
-    table.quantise_q8(MakeMat<const float>(x.data(), 1, 160), MakeMat(q8.data(), 1, 160), MakeMat(scale.data(), 1, 5), MakeMat(sum.data(), 1, 5));
+    x[128] = -1e-40f;  // a subnormal scale
+    table.quantise_q8(MakeMat<const float>(x.data(), 1, 160), MakeMat(q8.data(), 1, 160), MakeMat(scale.data(), 1, 5),
+                      MakeMat(sum.data(), 1, 5));
     for (int i = 0; i < 64; ++i) ASSERT_EQ(q8[static_cast<size_t>(i)], 0) << table.isa;
     EXPECT_EQ(scale[0], 0.0f);
     EXPECT_EQ(scale[1], 0.0f);

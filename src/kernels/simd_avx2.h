@@ -1,4 +1,4 @@
-// kernels/simd.h for AVX2 with FMA and F16C: two registers of eight lanes each. With AVX-VNNI when the flags allow it.
+// kernels/simd.h for AVX2 with FMA and F16C: two registers of eight lanes each.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #if defined(__AVX2__) && !defined(__AVX512F__)
@@ -10,7 +10,7 @@ namespace sgl::KERNEL_ISA {
 
 inline constexpr char kIsaName[] = "avx2";
 inline constexpr int kTileRows = 6, kTilePanels = 1, kFewRows = 2, kFewPanels = 2;
-inline constexpr int kBlockPanels = 1;
+inline constexpr int kBlockPanels = 1, kBlockRowStep = 1;  // block formats
 
 struct F32x16 {
   __m256 lo, hi;
@@ -151,49 +151,35 @@ SIMD_FN B64 SetQuad(const int8_t* p) {  // the same four bytes for every column
   return SetI(quad);
 }
 
-#if defined(__AVXVNNI__)
-inline constexpr int kByteZero = 128;
-SIMD_FN B64 PrepareBytes(B64 codes) { return codes; }
-template <int kMaxCode, int kQuads>
-SIMD_FN I32x16 Dot(I32x16 acc, const B64* w, const B64* a) {
-  for (int i = 0; i < kQuads; ++i)
-    acc = {_mm256_dpbusd_avx_epi32(acc.lo, w[i].lo, a[i].lo), _mm256_dpbusd_avx_epi32(acc.hi, w[i].hi, a[i].hi)};
-  return acc;
-}
-#else
+// Dot adds kDotStep quads of unsigned codes times signed bytes (-127..127) per column. Codes of up to 255 (Q8_0) go through PrepareBytes,
+// and kByteZero is what is then still to be subtracted times the sum of the bytes.
+// Products of two 8-bit values are added pairwise in 16 bits. 2 * code * 127 stays below 2^15 up to code 128, so as many pair sums as
+// fit are added before widening; full signed bytes go through |w| and a * sign(w).
 inline constexpr int kByteZero = 0;
 SIMD_FN B64 PrepareBytes(B64 codes) {
   const __m256i flip = _mm256_set1_epi8(-128);
   return {_mm256_xor_si256(codes.lo, flip), _mm256_xor_si256(codes.hi, flip)};
 }
-template <int kMaxCode, int kQuads>
-SIMD_FN __m256i Dot8(__m256i acc, const __m256i* w, const __m256i* a) {
-  constexpr int kChain = kMaxCode > 128 ? 1 : 32767 / (2 * kMaxCode * 127), kStep = kChain < kQuads ? kChain : kQuads;
-  for (int i = 0; i < kQuads; i += kStep) {
-    __m256i pairs = _mm256_setzero_si256();
-    for (int j = i; j < i + kStep; ++j) {
-      if constexpr (kMaxCode > 128)
-        pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[j]), _mm256_sign_epi8(a[j], w[j]));
-      else
-        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[j], a[j]));
-    }
-    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-  }
-  return acc;
+template <int kMaxCode>
+inline constexpr int kDotStep = kMaxCode > 128 ? 1 : 32767 / (2 * kMaxCode * 127);
+template <int kMaxCode>
+SIMD_FN __m256i Pairs(__m256i w, __m256i a) {
+  if constexpr (kMaxCode > 128)
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+  else
+    return _mm256_maddubs_epi16(w, a);
 }
-// Products of two 8-bit values are added pairwise in 16 bits. 2 * code * 127 stays below 2^15 up to code 128, so as many pair sums as
-// fit are added before widening; full signed bytes go through |w| and a * sign(w).
-template <int kMaxCode, int kQuads>
+template <int kMaxCode>
 SIMD_FN I32x16 Dot(I32x16 acc, const B64* w, const B64* a) {
-  __m256i lo[kQuads], hi[kQuads], quad[kQuads];
-  for (int i = 0; i < kQuads; ++i) {
-    lo[i] = w[i].lo;
-    hi[i] = w[i].hi;
-    quad[i] = a[i].lo;  // both halves hold the same quad
+  __m256i lo = Pairs<kMaxCode>(w[0].lo, a[0].lo), hi = Pairs<kMaxCode>(w[0].hi, a[0].lo);  // both halves of `a` hold the same quad
+#pragma GCC unroll 8
+  for (int i = 1; i < kDotStep<kMaxCode>; ++i) {
+    lo = _mm256_add_epi16(lo, Pairs<kMaxCode>(w[i].lo, a[i].lo));
+    hi = _mm256_add_epi16(hi, Pairs<kMaxCode>(w[i].hi, a[i].lo));
   }
-  return {Dot8<kMaxCode, kQuads>(acc.lo, lo, quad), Dot8<kMaxCode, kQuads>(acc.hi, hi, quad)};
+  const __m256i ones = _mm256_set1_epi16(1);
+  return {_mm256_add_epi32(acc.lo, _mm256_madd_epi16(lo, ones)), _mm256_add_epi32(acc.hi, _mm256_madd_epi16(hi, ones))};
 }
-#endif
 
 }  // namespace sgl::KERNEL_ISA
 #endif

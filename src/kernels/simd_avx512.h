@@ -11,7 +11,7 @@ namespace sgl::KERNEL_ISA {
 inline constexpr char kIsaName[] = "avx512";
 // Register tiles of the float micro-kernel: rows x panels; and rows x panels that few-row products keep in flight.
 inline constexpr int kTileRows = 12, kTilePanels = 2, kFewRows = 4, kFewPanels = 4;
-inline constexpr int kBlockPanels = 2;
+inline constexpr int kBlockPanels = 2, kBlockRowStep = 4;  // block formats
 
 using F32x16 = __m512;
 using I32x16 = __m512i;
@@ -104,36 +104,36 @@ SIMD_FN B64 SetQuad(const int8_t* p) {  // the same four bytes for every column
   return _mm512_set1_epi32(quad);
 }
 
-// How unsigned codes with kZero == 128 (Q8_0) are handed to Dot, and what is then still to be subtracted times the sum.
+// Dot adds kDotStep quads of unsigned codes times signed bytes (-127..127) per column. Codes of up to 255 (Q8_0) go through PrepareBytes,
+// and kByteZero is what is then still to be subtracted times the sum of the bytes.
 #if defined(__AVX512VNNI__)
 inline constexpr int kByteZero = 128;
 SIMD_FN B64 PrepareBytes(B64 codes) { return codes; }
-template <int kMaxCode, int kQuads>
+template <int kMaxCode>
+inline constexpr int kDotStep = 1;
+template <int kMaxCode>
 SIMD_FN I32x16 Dot(I32x16 acc, const B64* w, const B64* a) {
-  for (int i = 0; i < kQuads; ++i) acc = _mm512_dpbusd_epi32(acc, w[i], a[i]);
-  return acc;
+  return _mm512_dpbusd_epi32(acc, w[0], a[0]);
 }
 #else
 inline constexpr int kByteZero = 0;
 SIMD_FN B64 PrepareBytes(B64 codes) { return _mm512_xor_si512(codes, _mm512_set1_epi8(-128)); }
 // Products of two 8-bit values are added pairwise in 16 bits. 2 * code * 127 stays below 2^15 up to code 128, so as many pair sums as
 // fit are added before widening; full signed bytes go through |w| and a * sign(w).
-template <int kMaxCode, int kQuads>
+template <int kMaxCode>
+inline constexpr int kDotStep = kMaxCode > 128 ? 1 : 32767 / (2 * kMaxCode * 127);
+template <int kMaxCode>
 SIMD_FN I32x16 Dot(I32x16 acc, const B64* w, const B64* a) {
-  constexpr int kChain = kMaxCode > 128 ? 1 : 32767 / (2 * kMaxCode * 127), kStep = kChain < kQuads ? kChain : kQuads;
-  for (int i = 0; i < kQuads; i += kStep) {
-    B64 pairs = _mm512_setzero_si512();
-    for (int j = i; j < i + kStep; ++j) {
-      if constexpr (kMaxCode > 128) {
-        const B64 flipped = _mm512_mask_sub_epi8(a[j], _mm512_movepi8_mask(w[j]), _mm512_setzero_si512(), a[j]);
-        pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w[j]), flipped);
-      } else {
-        pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[j], a[j]));
-      }
-    }
-    acc = _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  B64 pairs;
+  if constexpr (kMaxCode > 128) {
+    const B64 flipped = _mm512_mask_sub_epi8(a[0], _mm512_movepi8_mask(w[0]), _mm512_setzero_si512(), a[0]);
+    pairs = _mm512_maddubs_epi16(_mm512_abs_epi8(w[0]), flipped);
+  } else {
+    pairs = _mm512_maddubs_epi16(w[0], a[0]);
+#pragma GCC unroll 8
+    for (int i = 1; i < kDotStep<kMaxCode>; ++i) pairs = _mm512_add_epi16(pairs, _mm512_maddubs_epi16(w[i], a[i]));
   }
-  return acc;
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
 #endif
 

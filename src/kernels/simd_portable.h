@@ -11,7 +11,7 @@ namespace sgl::KERNEL_ISA {
 
 inline constexpr char kIsaName[] = "portable";
 inline constexpr int kTileRows = 3, kTilePanels = 1, kFewRows = 1, kFewPanels = 2;
-inline constexpr int kBlockPanels = 1;
+inline constexpr int kBlockPanels = 1, kBlockRowStep = 1;  // block formats
 
 inline constexpr int kParts = 4;
 using F32x4 [[gnu::vector_size(16), gnu::aligned(4), gnu::may_alias]] = float;
@@ -199,21 +199,23 @@ SIMD_FN B64 SetQuad(const int8_t* p) {  // the same four bytes for every column
   return SetI(quad);
 }
 
+// Dot adds kDotStep quads of unsigned codes times signed bytes (-127..127) per column. Codes of up to 255 (Q8_0) go through PrepareBytes,
+// and kByteZero is what is then still to be subtracted times the sum of the bytes.
+// Even and odd bytes apart, as 16-bit products (255 * 127 fits), then widened by halves.
 inline constexpr int kByteZero = 128;
 SIMD_FN B64 PrepareBytes(B64 codes) { return codes; }
-// Even and odd bytes apart, as 16-bit products (255 * 127 fits), then widened by halves.
-template <int kMaxCode, int kQuads>
+template <int kMaxCode>
+inline constexpr int kDotStep = 1;
+template <int kMaxCode>
 SIMD_FN I32x16 Dot(I32x16 acc, const B64* w, const B64* a) {
-  for (int i = 0; i < kQuads; ++i)
-    acc = EachI([&](int part) {
-      const U16x8 codes = reinterpret_cast<U16x8>(w[i].v[part]);
-      const I16x8 quad = reinterpret_cast<I16x8>(a[i].v[part]);
-      const I16x8 even = reinterpret_cast<I16x8>(codes & 0xFF) * ((quad << 8) >> 8);
-      const I16x8 odd = reinterpret_cast<I16x8>(codes >> 8) * (quad >> 8);
-      const I32x4 e = reinterpret_cast<I32x4>(even), o = reinterpret_cast<I32x4>(odd);
-      return acc.v[part] + ((e << 16) >> 16) + (e >> 16) + ((o << 16) >> 16) + (o >> 16);
-    });
-  return acc;
+  return EachI([&](int part) {
+    const U16x8 codes = reinterpret_cast<U16x8>(w[0].v[part]);
+    const I16x8 quad = reinterpret_cast<I16x8>(a[0].v[part]);
+    const I16x8 even = reinterpret_cast<I16x8>(codes & 0xFF) * ((quad << 8) >> 8);
+    const I16x8 odd = reinterpret_cast<I16x8>(codes >> 8) * (quad >> 8);
+    const I32x4 e = reinterpret_cast<I32x4>(even), o = reinterpret_cast<I32x4>(odd);
+    return acc.v[part] + ((e << 16) >> 16) + (e >> 16) + ((o << 16) >> 16) + (o >> 16);
+  });
 }
 
 }  // namespace sgl::KERNEL_ISA

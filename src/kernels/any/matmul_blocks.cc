@@ -80,37 +80,62 @@ SIMD_FN void UnpackScales(const uint8_t* scales, int64_t group, Weights& w) {
   }
 }
 
-// One row's contribution of one group to kPanels panels. c: the row's running sums, 16 per panel.
-template <DType kFormat, int kPanels>
-SIMD_FN void AddGroup(const Weights* w, const int8_t* q8, float scale, int32_t sum, float* c) {
+// What a group takes from kRows rows: their codes, scales and sums, rows `stride`s apart.
+struct Rows {
+  const int8_t* q8;
+  const float* scale;
+  const int32_t* sum;
+  int64_t q8_stride, scale_stride, sum_stride;
+};
+
+// Adds one group to the running sums c ([kRows][kPanels * 16]) of kRows rows and kPanels panels. Several rows at a time only keep more
+// chains of dot products in flight.
+template <DType kFormat, int kPanels, int kRows>
+SIMD_FN void AddGroup(const Weights* w, const Rows& rows, float* c) {
   constexpr int kMaxCode = (1 << CodeBits(kFormat)) - 1;
   constexpr int kZero = CodeBits(kFormat) == 8 ? kByteZero : CodeZero(kFormat);
-  B64 a[kQuads];
+  constexpr bool kHalves = kFormat == DType::kQ6_K;
+  constexpr int kDots = kHalves ? 2 : 1, kDotQuads = kQuads / kDots;
+  I32x16 dot[kRows][kPanels][kDots];
 #pragma GCC unroll 8
-  for (int i = 0; i < kQuads; ++i) a[i] = SetQuad(q8 + 4 * i);
-  const F32x16 row_scale = Set(scale);
-  F32x16 t[kPanels];
-  if constexpr (kFormat == DType::kQ6_K) {
-    const int32_t first = SumBytes16(q8);
-    const I32x16 start0 = SetI(-kZero * first), start1 = SetI(-kZero * (sum - first));
-#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+    const int32_t sum = rows.sum[r * rows.sum_stride], first = kHalves ? SumBytes16(rows.q8 + r * rows.q8_stride) : sum;
+#pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
-      const I32x16 i0 = Dot<kMaxCode, 4>(start0, w[p].codes, a), i1 = Dot<kMaxCode, 4>(start1, w[p].codes + 4, a + 4);
-      t[p] = Fma(w[p].m, ToF32(i1), Mul(w[p].d, ToF32(i0)));
-    }
-  } else {
-    const I32x16 start = SetI(-kZero * sum);
-#pragma GCC unroll 2
-    for (int p = 0; p < kPanels; ++p) {
-      const F32x16 dot = ToF32(Dot<kMaxCode, kQuads>(start, w[p].codes, a));
-      if constexpr (HasMin(kFormat))
-        t[p] = Fma(w[p].d, dot, Mul(w[p].m, Set(static_cast<float>(sum))));
-      else
-        t[p] = Mul(w[p].d, dot);
+      dot[r][p][0] = SetI(-kZero * first);
+      if constexpr (kHalves) dot[r][p][1] = SetI(-kZero * (sum - first));
     }
   }
-#pragma GCC unroll 2
-  for (int p = 0; p < kPanels; ++p) Store(Fma(row_scale, t[p], Load(c + p * 16)), c + p * 16);
+#pragma GCC unroll 8
+  for (int i = 0; i < kQuads; i += kDotStep<kMaxCode>)
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      B64 a[kDotStep<kMaxCode>];
+#pragma GCC unroll 8
+      for (int j = 0; j < kDotStep<kMaxCode>; ++j) a[j] = SetQuad(rows.q8 + r * rows.q8_stride + 4 * (i + j));
+#pragma GCC unroll 8
+      for (int p = 0; p < kPanels; ++p) {
+        I32x16& acc = dot[r][p][i / kDotQuads];
+        acc = Dot<kMaxCode>(acc, w[p].codes + i, a);
+      }
+    }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const F32x16 row_scale = Set(rows.scale[r * rows.scale_stride]);
+    const F32x16 sum = Set(static_cast<float>(HasMin(kFormat) ? rows.sum[r * rows.sum_stride] : 0));
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; ++p) {
+      F32x16 t;
+      if constexpr (kHalves)
+        t = Fma(w[p].m, ToF32(dot[r][p][1]), Mul(w[p].d, ToF32(dot[r][p][0])));
+      else if constexpr (HasMin(kFormat))
+        t = Fma(w[p].d, ToF32(dot[r][p][0]), Mul(w[p].m, sum));
+      else
+        t = Mul(w[p].d, ToF32(dot[r][p][0]));
+      float* at = c + (r * kPanels + p) * 16;
+      Store(Fma(row_scale, t, Load(at)), at);
+    }
+  }
 }
 
 // All rows of kPanels panels.
@@ -133,9 +158,21 @@ void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float
         UnpackCodes<kFormat>(codes, weights[p]);
         UnpackScales<kFormat>(scales[p], group, weights[p]);
       }
-      for (int r = 0; r < rows; ++r)
-        AddGroup<kFormat, kPanels>(weights, x.q8.row(row + r) + group * kGroup, x.q8_scale.row(row + r)[group],
-                                   x.q8_sum.row(row + r)[group], c + r * kWidth);
+      Rows at = {x.q8.row(row) + group * kGroup,
+                 x.q8_scale.row(row) + group,
+                 x.q8_sum.row(row) + group,
+                 x.q8.stride,
+                 x.q8_scale.stride,
+                 x.q8_sum.stride};
+      const auto advance = [&](int count) __attribute__((always_inline)) {
+        at.q8 += count * at.q8_stride;
+        at.scale += count * at.scale_stride;
+        at.sum += count * at.sum_stride;
+      };
+      int r = 0;
+      for (; r + kBlockRowStep <= rows; r += kBlockRowStep, advance(kBlockRowStep))
+        AddGroup<kFormat, kPanels, kBlockRowStep>(weights, at, c + r * kWidth);
+      for (; r < rows; ++r, advance(1)) AddGroup<kFormat, kPanels, 1>(weights, at, c + r * kWidth);
     }
     for (int r = 0; r < rows; ++r)
       for (int p = 0; p < kPanels; ++p) {

@@ -115,9 +115,10 @@ void Run(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t pa
   if (x.rows <= kFewRows) return FewRowsAll<Elem, kFewRows>(x, w, panel_begin, panel_end, bias, out);
   for (int64_t panel = panel_begin; panel < panel_end; panel += kTilePanels) {
     const int panels = panel_end - panel < kTilePanels ? 1 : kTilePanels;
-    for (int64_t row = 0; row < x.rows; row += kBlockRows) {
-      const int rows = static_cast<int>(x.rows - row < kBlockRows ? x.rows - row : kBlockRows);
-      Block<Elem>(x, w, row, rows, panel, panels, bias, out);
+    const int64_t blocks = (x.rows + kBlockRows - 1) / kBlockRows;
+    for (int64_t i = 0; i < blocks; ++i) {  // rows spread evenly
+      const int64_t begin = x.rows * i / blocks, end = x.rows * (i + 1) / blocks;
+      Block<Elem>(x, w, begin, static_cast<int>(end - begin), panel, panels, bias, out);
     }
   }
 }
