@@ -56,7 +56,7 @@ Result<std::vector<TokenId>> ParseIds(std::string_view text) {
 
 Status Tokenize(const TokenizeOptions& config) {
   TRY(const std::string path, ResolveModelPath(config.model_path, config.revision));
-  TRY(const ModelFiles files, OpenModel(path));
+  TRY(const ModelFiles files, OpenModelText(path));
   TRY(const std::shared_ptr<const Tokenizer> tokenizer, LoadModelTokenizer(files));
   const bool from_stdin = config.text.empty() || (config.text.size() == 1 && config.text[0] == "-");
   const std::string input = from_stdin ? ReadAll(stdin) : fmt::format("{}", fmt::join(config.text, " "));
