@@ -46,13 +46,14 @@ void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const Packe
 // This is how tied embeddings are looked up.
 void UnpackRow(const PackedMat& w, int64_t row, float* out);
 
-// Activations as a matmul wants them. Plain formats read `f32`. Block formats read `q8`: per row and group of 32 inputs,
-// q8 = round(x / scale), scale = max|x| / 127 (0 if the group is all zero), sum = the integer sum of the group's q8.
+// Activations as a matmul wants them. Plain formats read `f32`. Block formats read 15-bit integers, two bytes of eight products each:
+// per row and group of 32 inputs q = round(x / scale) with scale = max|x| / 16319 (0 if the group is all zero), q = 128 * high + low,
+// and sum = the sum of the group's q. Plain 8-bit activations cost a small model 10 times the divergence that its weights' format does.
 struct Activations {
   Mat<const float> f32;       // [T, K]
-  Mat<const int8_t> q8;       // [T, K]
-  Mat<const float> q8_scale;  // [T, K/32]
-  Mat<const int32_t> q8_sum;  // [T, K/32]
+  Mat<const int8_t> q;       // [T, 2K]: per group 32 high bytes, then 32 low bytes
+  Mat<const float> q_scale;  // [T, K/32]
+  Mat<const int32_t> q_sum;  // [T, K/32]
 };
 
 // ---- attention over the paged KV cache -------------------------------------------------------------------------------------------
@@ -106,8 +107,8 @@ struct Kernels {
   // y += x.  Both [T, n].
   void (*add)(Mat<const float> x, Mat<float> y);
 
-  // Fills q8, scale and sum of rows of x (see Activations). x: [T, K], K % 32 == 0.
-  void (*quantise_q8)(Mat<const float> x, Mat<int8_t> q8, Mat<float> scale, Mat<int32_t> sum);
+  // Fills q [T, 2K], scale and sum of rows of x (see Activations). x: [T, K], K % 32 == 0.
+  void (*quantise)(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> sum);
 
   // out[:, 16*panel_begin ... ) = x * w^T (+ bias) for panels [panel_begin, panel_end); only columns < w.n are written.
   // out: [T, >= w.n], may not alias x. bias: [w.n] or null. T >= 1.

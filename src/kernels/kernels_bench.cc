@@ -69,11 +69,11 @@ double FmaRoof() { return 1; }
 #endif
 
 struct Bench {
-  Buffer weights, x, q8, scale, sum, out;
+  Buffer weights, x, q, scale, sum, out;
   uint64_t sink = 0;
 
   Activations View(int64_t rows, int64_t k) const {
-    return {MakeMat<const float>(x.as<float>(), rows, k), MakeMat<const int8_t>(q8.as<int8_t>(), rows, k),
+    return {MakeMat<const float>(x.as<float>(), rows, k), MakeMat<const int8_t>(q.as<int8_t>(), rows, k),
             MakeMat<const float>(scale.as<float>(), rows, k / 32), MakeMat<const int32_t>(sum.as<int32_t>(), rows, k / 32)};
   }
   void Product(const Kernels& table, const PackedMat& w, int64_t rows) const {
@@ -120,7 +120,7 @@ int Main(std::string_view isa, std::string_view format_name) {
   Bench b;
   for (auto [buffer, bytes] : {std::pair{&b.weights, kBytes + 4096},
                                {&b.x, int64_t{512 * 2048 * 4}},
-                               {&b.q8, int64_t{512 * 2048}},
+                               {&b.q, int64_t{512 * 2048}},
                                {&b.scale, int64_t{512 * 64 * 4}},
                                {&b.sum, int64_t{512 * 64 * 4}},
                                {&b.out, int64_t{512 * 8192 * 4}}}) {

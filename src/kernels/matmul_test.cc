@@ -62,7 +62,7 @@ void CheckProduct(const Kernels& table, DType format, int64_t rows, int64_t n, i
   std::vector<double> x(static_cast<size_t>(k));
   for (int64_t t = 0; t < rows; ++t) {
     for (int64_t i = 0; i < k; ++i)
-      x[static_cast<size_t>(i)] = quantised ? static_cast<double>(in.q8.at(t, i)) * in.scale.at(t, i / 32) : in.x.at(t, i);
+      x[static_cast<size_t>(i)] = quantised ? in.Quantised(t, i) : in.x.at(t, i);
     for (int64_t c = 0; c < n; ++c) {
       double want = 0, size = 0;
       for (int64_t i = 0; i < k; ++i) {

@@ -11,7 +11,7 @@ namespace sgl::KERNEL_ISA {
 inline constexpr char kIsaName[] = "avx512";
 // Register tiles of the float micro-kernel: rows x panels; and rows x panels that few-row products keep in flight.
 inline constexpr int kTileRows = 12, kTilePanels = 2, kFewRows = 4, kFewPanels = 4;
-inline constexpr int kBlockPanels = 2, kBlockRowStep = 4;  // block formats
+inline constexpr int kBlockPanels = 2, kBlockRowStep = 2;  // block formats
 
 using F32x16 = __m512;
 using I32x16 = __m512i;

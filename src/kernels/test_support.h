@@ -122,15 +122,19 @@ inline Packed RandomPacked(Rng& rng, DType format, int64_t n, int64_t k) {
 // Activations in both forms, quantised by `table`.
 struct Inputs {
   Padded<float> x;
-  Padded<int8_t> q8;
+  Padded<int8_t> q;
   Padded<float> scale;
   Padded<int32_t> sum;
   Inputs(Rng& rng, const Kernels& table, int64_t rows, int64_t k, bool quantised)
-      : x(RandomMat(rng, rows, k)), q8(rows, k), scale(rows, k / 32), sum(rows, k / 32) {
-    if (quantised) table.quantise_q8(x.mat(), q8.mat(), scale.mat(), sum.mat());
+      : x(RandomMat(rng, rows, k)), q(rows, 2 * k), scale(rows, k / 32), sum(rows, k / 32) {
+    if (quantised) table.quantise(x.mat(), q.mat(), scale.mat(), sum.mat());
+  }
+  double Quantised(int64_t t, int64_t i) {
+    const int64_t at = i / 32 * 64 + i % 32;
+    return (128.0 * q.at(t, at) + q.at(t, at + 32)) * scale.at(t, i / 32);
   }
   Activations View(int64_t row, int64_t rows) {
-    return {x.mat().Rows(row, rows), q8.mat().Rows(row, rows), scale.mat().Rows(row, rows), sum.mat().Rows(row, rows)};
+    return {x.mat().Rows(row, rows), q.mat().Rows(row, rows), scale.mat().Rows(row, rows), sum.mat().Rows(row, rows)};
   }
 };
 

@@ -30,25 +30,25 @@ Result<Linear> Linear::Load(WeightLoader& loader, std::vector<WeightLoader::Rows
 
 size_t Linear::ScratchBytes(int64_t rows, int64_t k) {
   const auto t = static_cast<size_t>(rows), groups = static_cast<size_t>((k + 31) / 32);
-  return t * static_cast<size_t>(k) + t * groups * 8 + 256;
+  return 2 * t * static_cast<size_t>(k) + t * groups * 8 + 256;
 }
 
 void Linear::Forward(RunContext& ctx, Mat<const float> x, Mat<float> out) const {
   CHECK(x.cols == k_ && out.cols == n_ && x.rows == out.rows);
   const Kernels& kernel = kernels();
   ArenaScope scope(ctx.arena);
-  Activations activations{.f32 = x, .q8 = {}, .q8_scale = {}, .q8_sum = {}};
+  Activations activations{.f32 = x, .q = {}, .q_scale = {}, .q_sum = {}};
   bool quantised = false;
   for (const PackedMat& part : parts_) quantised |= IsQuantised(part.format);
   if (quantised) {
-    const auto q8 = ctx.arena.TakeMat<int8_t>(x.rows, k_);
+    const auto q = ctx.arena.TakeMat<int8_t>(x.rows, 2 * k_);
     const auto scale = ctx.arena.TakeMat<float>(x.rows, k_ / 32);
     const auto sum = ctx.arena.TakeMat<int32_t>(x.rows, k_ / 32);
     ForRows(ctx, x.rows, 16, [&](int64_t begin, int64_t end) {
       const int64_t count = end - begin;
-      kernel.quantise_q8(x.Rows(begin, count), q8.Rows(begin, count), scale.Rows(begin, count), sum.Rows(begin, count));
+      kernel.quantise(x.Rows(begin, count), q.Rows(begin, count), scale.Rows(begin, count), sum.Rows(begin, count));
     });
-    activations = {.f32 = x, .q8 = q8, .q8_scale = scale, .q8_sum = sum};
+    activations = {.f32 = x, .q = q, .q_scale = scale, .q_sum = sum};
   }
   int64_t column = 0;
   for (const PackedMat& part : parts_) {
@@ -62,11 +62,11 @@ void Linear::Forward(RunContext& ctx, Mat<const float> x, Mat<float> out) const 
     ctx.pool.Run(static_cast<int>(row_blocks * column_blocks), [&](int task, int) {
       const int64_t row = task / column_blocks * kRowsPerTask, panel = task % column_blocks * per_task;
       const int64_t rows = std::min(kRowsPerTask, x.rows - row);
-      Activations slice{.f32 = x.Rows(row, rows), .q8 = {}, .q8_scale = {}, .q8_sum = {}};
+      Activations slice{.f32 = x.Rows(row, rows), .q = {}, .q_scale = {}, .q_sum = {}};
       if (quantised) {
-        slice.q8 = activations.q8.Rows(row, rows);
-        slice.q8_scale = activations.q8_scale.Rows(row, rows);
-        slice.q8_sum = activations.q8_sum.Rows(row, rows);
+        slice.q = activations.q.Rows(row, rows);
+        slice.q_scale = activations.q_scale.Rows(row, rows);
+        slice.q_sum = activations.q_sum.Rows(row, rows);
       }
       kernel.matmul(slice, part, panel, std::min(part.panels(), panel + per_task), bias, part_out.Rows(row, rows));
     });

@@ -15,7 +15,7 @@ class Linear {
   // slices: the tensors' names without ".weight"; with `bias` each also has "<name>.bias".
   static Result<Linear> Load(WeightLoader& loader, std::vector<WeightLoader::Rows> slices, int64_t k, bool bias);
 
-  // x: [T, K], out: [T, N], may not overlap. Takes q8 scratch from ctx.arena if the weights are quantised.
+  // x: [T, K], out: [T, N], may not overlap. Takes scratch from ctx.arena if the weights are quantised.
   void Forward(RunContext& ctx, Mat<const float> x, Mat<float> out) const;
 
   int64_t inputs() const { return k_; }

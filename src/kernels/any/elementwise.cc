@@ -1,6 +1,7 @@
 // Norms, rotations, activations. Tails run the same operations on partly filled vectors.
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/any/kernels_any.h"
+#include "kernels/any/packed.h"
 
 namespace sgl::KERNEL_ISA {
 namespace {
@@ -100,29 +101,31 @@ void AddTo(Mat<const float> x, Mat<float> y) {
 }
 
 // The largest magnitude is found on bit patterns: a NaN is larger than everything and reaches the scale.
-void QuantiseQ8(Mat<const float> x, Mat<int8_t> q8, Mat<float> scale, Mat<int32_t> sum) {
+void Quantise(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> sum) {
   const I32x16 no_sign = SetI(0x7FFFFFFF);
   for (int64_t t = 0; t < x.rows; ++t)
-    for (int64_t group = 0; group < x.cols / 32; ++group) {
-      const float* in = x.row(t) + group * 32;
-      int8_t* out = q8.row(t) + group * 32;
-      const F32x16 a = Load(in), b = Load(in + 16);
-      const int32_t bits = MaxLane(MaxI(And(Bits(a), no_sign), And(Bits(b), no_sign)));
+    for (int64_t group = 0; group < x.cols / kGroup; ++group) {
+      const float* in = x.row(t) + group * kGroup;
+      int8_t* out = q.row(t) + group * 2 * kGroup;
+      const I32x16 bits = MaxI(And(Bits(Load(in)), no_sign), And(Bits(Load(in + 16)), no_sign));
+      const int32_t most = MaxLane(bits);
       float largest;
-      __builtin_memcpy(&largest, &bits, 4);
-      const float step = largest / 127.0f;
+      __builtin_memcpy(&largest, &most, 4);
+      const float step = largest / static_cast<float>(kMaxQ);
       scale.row(t)[group] = step;
       I32x16 total = SetI(0);
-      if (bits != 0 && step != 0.0f) {
-        const F32x16 divisor = Set(step), limit = Set(127.0f), low = Set(-127.0f);
-        const I32x16 qa = Round(Max(low, Min(limit, Div(a, divisor)))), qb = Round(Max(low, Min(limit, Div(b, divisor))));
-        const I32x16 ca = MaxI(qa, SetI(-127)), cb = MaxI(qb, SetI(-127));  // NaN rounds to a number far below
-        StoreI8(ca, out);
-        StoreI8(cb, out + 16);
-        total = Add(ca, cb);
-      } else {
-        StoreI8(total, out);
-        StoreI8(total, out + 16);
+      for (int half = 0; half < kGroup; half += 16) {
+        I32x16 high = SetI(0), low = SetI(0);
+        if (step != 0.0f) {
+          const F32x16 limit = Set(static_cast<float>(kMaxQ)), wanted = Div(Load(in + half), Set(step));
+          // NaN rounds to a number far below. The unit is a power of two, so the split is exact.
+          const I32x16 whole = MaxI(Round(Max(Sub(Zero(), limit), Min(limit, wanted))), SetI(-kMaxQ));
+          high = Round(Mul(ToF32(whole), Set(1.0f / kHighUnit)));
+          low = Round(Fma(ToF32(high), Set(-static_cast<float>(kHighUnit)), ToF32(whole)));
+          total = Add(total, whole);
+        }
+        StoreI8(high, out + half);
+        StoreI8(low, out + kGroup + half);
       }
       sum.row(t)[group] = SumI(total);
     }

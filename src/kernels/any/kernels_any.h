@@ -10,7 +10,7 @@ void RmsNorm(Mat<const float> x, const float* w, float eps, Mat<float> y);
 void Rope(Mat<float> x, int heads, int width, int rotary, bool interleaved, Mat<const float> cos_sin);
 void SiluMul(Mat<const float> x, Mat<float> y);
 void AddTo(Mat<const float> x, Mat<float> y);
-void QuantiseQ8(Mat<const float> x, Mat<int8_t> q8, Mat<float> scale, Mat<int32_t> sum);
+void Quantise(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> sum);
 
 void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
 void MatMulPlain(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);

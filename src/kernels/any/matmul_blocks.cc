@@ -1,9 +1,9 @@
 // x * w^T for block formats: codes are unpacked in registers once per group of 32 inputs and serve all rows of a block.
-// Per output and group: i = the exact integer dot product of (code - zero) and q8 (Q6_K: one per half group), then
+// Per output and group: i = the exact integer dot product of (code - zero) and q = 128 * high + low (Q6_K: one per half group), then
 //   t = dw * i                      Q8_0 Q4_0 Q5_0      dw = d
 //   t = fma(dw, i, mw * sum)        Q4_1 Q5_1 Q4_K Q5_K dw = d or d * scale, mw = m or -dmin * min: exact in f32
 //   t = fma(dw1, i1, dw0 * i0)      Q6_K                dw = d * scale
-//   out = fma(q8_scale, t, out)
+//   out = fma(q_scale, t, out)
 // with groups ascending: the same operations for one row and for many.
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/any/kernels_any.h"
@@ -80,12 +80,12 @@ SIMD_FN void UnpackScales(const uint8_t* scales, int64_t group, Weights& w) {
   }
 }
 
-// What a group takes from kRows rows: their codes, scales and sums, rows `stride`s apart.
+// What a group takes from kRows rows: their high and low bytes, scales and sums, rows `stride`s apart.
 struct Rows {
-  const int8_t* q8;
+  const int8_t* q;
   const float* scale;
   const int32_t* sum;
-  int64_t q8_stride, scale_stride, sum_stride;
+  int64_t q_stride, scale_stride, sum_stride;
 };
 
 // Adds one group to the running sums c ([kRows][kPanels * 16]) of kRows rows and kPanels panels. Several rows at a time only keep more
@@ -96,27 +96,34 @@ SIMD_FN void AddGroup(const Weights* w, const Rows& rows, float* c) {
   constexpr int kZero = CodeBits(kFormat) == 8 ? kByteZero : CodeZero(kFormat);
   constexpr bool kHalves = kFormat == DType::kQ6_K;
   constexpr int kDots = kHalves ? 2 : 1, kDotQuads = kQuads / kDots;
-  I32x16 dot[kRows][kPanels][kDots];
+  I32x16 high[kRows][kPanels][kDots], low[kRows][kPanels][kDots];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
-    const int32_t sum = rows.sum[r * rows.sum_stride], first = kHalves ? SumBytes16(rows.q8 + r * rows.q8_stride) : sum;
+    const int8_t* q = rows.q + r * rows.q_stride;
+    const int32_t sum = rows.sum[r * rows.sum_stride], first = kHalves ? kHighUnit * SumBytes16(q) + SumBytes16(q + kGroup) : sum;
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
-      dot[r][p][0] = SetI(-kZero * first);
-      if constexpr (kHalves) dot[r][p][1] = SetI(-kZero * (sum - first));
+      low[r][p][0] = SetI(-kZero * first);
+      if constexpr (kHalves) low[r][p][1] = SetI(-kZero * (sum - first));
+      for (int d = 0; d < kDots; ++d) high[r][p][d] = SetI(0);
     }
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kQuads; i += kDotStep<kMaxCode>)
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      B64 a[kDotStep<kMaxCode>];
+      const int8_t* q = rows.q + r * rows.q_stride + 4 * i;
+      B64 a[kDotStep<kMaxCode>], b[kDotStep<kMaxCode>];
 #pragma GCC unroll 8
-      for (int j = 0; j < kDotStep<kMaxCode>; ++j) a[j] = SetQuad(rows.q8 + r * rows.q8_stride + 4 * (i + j));
+      for (int j = 0; j < kDotStep<kMaxCode>; ++j) {
+        a[j] = SetQuad(q + 4 * j);
+        b[j] = SetQuad(q + kGroup + 4 * j);
+      }
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
-        I32x16& acc = dot[r][p][i / kDotQuads];
-        acc = Dot<kMaxCode>(acc, w[p].codes + i, a);
+        const int d = i / kDotQuads;
+        high[r][p][d] = Dot<kMaxCode>(high[r][p][d], w[p].codes + i, a);
+        low[r][p][d] = Dot<kMaxCode>(low[r][p][d], w[p].codes + i, b);
       }
     }
 #pragma GCC unroll 8
@@ -125,13 +132,14 @@ SIMD_FN void AddGroup(const Weights* w, const Rows& rows, float* c) {
     const F32x16 sum = Set(static_cast<float>(HasMin(kFormat) ? rows.sum[r * rows.sum_stride] : 0));
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
-      F32x16 t;
+      F32x16 dot[kDots], t;
+      for (int d = 0; d < kDots; ++d) dot[d] = ToF32(Add(Shl<kHighBits>(high[r][p][d]), low[r][p][d]));
       if constexpr (kHalves)
-        t = Fma(w[p].m, ToF32(dot[r][p][1]), Mul(w[p].d, ToF32(dot[r][p][0])));
+        t = Fma(w[p].m, dot[1], Mul(w[p].d, dot[0]));
       else if constexpr (HasMin(kFormat))
-        t = Fma(w[p].d, ToF32(dot[r][p][0]), Mul(w[p].m, sum));
+        t = Fma(w[p].d, dot[0], Mul(w[p].m, sum));
       else
-        t = Mul(w[p].d, ToF32(dot[r][p][0]));
+        t = Mul(w[p].d, dot[0]);
       float* at = c + (r * kPanels + p) * 16;
       Store(Fma(row_scale, t, Load(at)), at);
     }
@@ -146,8 +154,8 @@ void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float
   const int64_t groups = w.k / kGroup, scale_bytes = PaddedScaleBytes(kFormat, w.k);
   const uint8_t* scales[kPanels];
   for (int p = 0; p < kPanels; ++p) scales[p] = reinterpret_cast<const uint8_t*>(w.data + (panel + p) * w.panel_bytes);
-  for (int64_t row = 0; row < x.q8.rows; row += kBlockRows) {
-    const int rows = static_cast<int>(x.q8.rows - row < kBlockRows ? x.q8.rows - row : kBlockRows);
+  for (int64_t row = 0; row < x.q.rows; row += kBlockRows) {
+    const int rows = static_cast<int>(x.q.rows - row < kBlockRows ? x.q.rows - row : kBlockRows);
     for (int i = 0; i < rows * kWidth; i += 16) Store(Zero(), c + i);
     for (int64_t group = 0; group < groups; ++group) {
       Weights weights[kPanels];
@@ -158,14 +166,14 @@ void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float
         UnpackCodes<kFormat>(codes, weights[p]);
         UnpackScales<kFormat>(scales[p], group, weights[p]);
       }
-      Rows at = {x.q8.row(row) + group * kGroup,
-                 x.q8_scale.row(row) + group,
-                 x.q8_sum.row(row) + group,
-                 x.q8.stride,
-                 x.q8_scale.stride,
-                 x.q8_sum.stride};
+      Rows at = {x.q.row(row) + group * 2 * kGroup,
+                 x.q_scale.row(row) + group,
+                 x.q_sum.row(row) + group,
+                 x.q.stride,
+                 x.q_scale.stride,
+                 x.q_sum.stride};
       const auto advance = [&](int count) __attribute__((always_inline)) {
-        at.q8 += count * at.q8_stride;
+        at.q += count * at.q_stride;
         at.scale += count * at.scale_stride;
         at.sum += count * at.sum_stride;
       };

@@ -23,6 +23,8 @@
 namespace sgl {
 
 inline constexpr int kGroup = 32;   // inputs per group
+inline constexpr int kHighBits = 7, kHighUnit = 1 << kHighBits;  // a quantised activation is kHighUnit * high byte + low byte
+inline constexpr int kMaxQ = 127 * kHighUnit + 63;  // the largest one whose high byte rounds to 127
 inline constexpr int kSuper = 256;  // inputs per block of a K-quant
 inline constexpr int kSuperScaleBytes = 320;
 

@@ -18,7 +18,7 @@ Kernels Table() {
           .rope = Rope,
           .silu_mul = SiluMul,
           .add = AddTo,
-          .quantise_q8 = QuantiseQ8,
+          .quantise = Quantise,
           .matmul = MatMul,
           .store_kv = StoreKv,
           .attention = Attention,
