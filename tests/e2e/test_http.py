@@ -123,13 +123,19 @@ def test_http_1_0(server, answer):
 
 
 @pytest.mark.parametrize("path", ["/generate", "/v1/completions", "/v1/chat/completions", "/tokenize"])
-@pytest.mark.parametrize("body, line, column", [('{"text": "a",\n "x": }', 2, None), ("", 1, None), ('{"text": "a"', 1, None), ("{'a': 1}", 1, 2)])
+@pytest.mark.parametrize("body, line, column", [('{"text": "a",\n "x": }', 2, None), ('{"text": "a"', 1, None), ("{'a': 1}", 1, 2)])
 def test_bad_json(server, path, body, line, column):
     status, reply = post(server, path, body)
     assert status == 400 and reply["object"] == "error" and reply["code"] == 400 and reply["type"] == "Bad Request"
     place = re.search(r"line (\d+), column (\d+)", reply["message"])
     assert place, reply["message"]
     assert int(place[1]) == line and (column is None or int(place[2]) == column), reply["message"]
+
+
+def test_no_json(server):
+    for path in ("/generate", "/v1/completions", "/tokenize"):
+        status, reply = post(server, path, "")
+        assert status == 400 and "empty" in reply["message"], reply
 
 
 @pytest.mark.parametrize("path, body, field", [

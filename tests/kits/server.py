@@ -2,6 +2,7 @@
 
 SPDX-License-Identifier: Apache-2.0
 """
+import ctypes
 import os
 import pathlib
 import signal
@@ -15,10 +16,17 @@ READY_SECONDS = 180.0  # a slow disk, a busy machine
 STOP_SECONDS = 60.0
 PORT_TRIES = 5
 TAIL_LINES = 40
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+LIBC = ctypes.CDLL(None)
 
 
 class ServerDied(Exception):
     pass
+
+
+def die_with_parent():
+    """In the child: a test run that is killed leaves no server behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port():
@@ -49,7 +57,7 @@ class Server:
         command = [str(binary), "serve", "--model-path", self.model, "--host", "127.0.0.1", "--port", str(self.port), *flags]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                            env={**os.environ, **(env or {})})
+                                            preexec_fn=die_with_parent, env={**os.environ, **(env or {})})
 
     @property
     def pid(self):
