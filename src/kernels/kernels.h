@@ -92,28 +92,32 @@ struct AttnPartial {
 };
 
 struct Kernels {
-  const char* isa;  // "portable", "avx2", "avx512", "amx"
+  const char* isa;  // "portable", "avx2", "avx512"; "avx512-basic" is the one without VNNI on a CPU that has it. No "amx" table exists.
 
   // y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * w, per row.  x, y: [T, n]; y may be x. w: [n].  Source: arXiv:1910.07467.
+  // Relative error <= 5e-7.
   void (*rms_norm)(Mat<const float> x, const float* w, float eps, Mat<float> y);
 
   // Rotates `heads` consecutive heads of width C in each row of x: [T, heads*C], in place, the first `rotary` elements of each head.
   // cos_sin: [T, rotary]: row t holds rotary/2 cosines, then rotary/2 sines. interleaved false: pairs (i, i + rotary/2); true: (2i, 2i+1).
   void (*rope)(Mat<float> x, int heads, int width, int rotary, bool interleaved, Mat<const float> cos_sin);
 
-  // y[t, i] = silu(x[t, i]) * x[t, F + i].  x: [T, 2F] (gate | up), y: [T, F]; y may be x's first half.
+  // y[t, i] = silu(x[t, i]) * x[t, F + i].  x: [T, 2F] (gate | up), y: [T, F]; y may be x's first half. Relative error <= 5e-7.
   void (*silu_mul)(Mat<const float> x, Mat<float> y);
 
   // y += x.  Both [T, n].
   void (*add)(Mat<const float> x, Mat<float> y);
 
-  // Fills q [T, 2K], scale and sum of rows of x (see Activations). x: [T, K], K % 32 == 0.
+  // Fills q [T, 2K], scale and sum of rows of x (see Activations). x: [T, K], K % 32 == 0. 128 * high + low is within 0.502 of x / scale.
+  // A group with a NaN gets scale NaN, so that it reaches the product.
   void (*quantise)(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> sum);
 
   // out[:, 16*panel_begin ... ) = x * w^T (+ bias) for panels [panel_begin, panel_end); only columns < w.n are written.
   // out: [T, >= w.n], may not alias x. bias: [w.n] or null. T >= 1.
   // K is summed in ascending order with one f32 accumulator per element (plain formats: fma per k, in a fixed pattern of at most four
   // interleaved partial sums that does not depend on T; block formats: one exact integer dot product per group, then one fixed fma order).
+  // Error, with S = sum |x w| (d q and m taken apart): plain <= (K + 2) 2^-24 S; blocks, against the quantised activations, <= (K/32 + 8)
+  // 2^-24 S.
   void (*matmul)(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
 
   // Writes T tokens' keys and values, k, v: [T, G*C] f32, into slots[t] (rounding to the cache's dtype).
@@ -124,18 +128,21 @@ struct Kernels {
   // out != null: writes the normalised result into out (same shape and rows as q); the range must cover all splits the rows see.
   // out == null: writes partials instead, at partials + ((r - row_begin) * (H/G) + j) * (2 + C) floats for head g*(H/G)+j. A split in
   // which a row sees nothing gives max = -inf, sum = 0, acc = 0.
-  // scratch: at least attention_scratch floats, private to the caller.
+  // scratch: at least AttentionScratch floats, private to the caller. Error <= 4e-5 max|v|, the cache's values taken as exact.
+  // row_end - row_begin <= kAttnRows. Slots that no row of the task sees may hold anything, NaN included.
   void (*attention)(Mat<const float> q, const KvLayer& kv, const AttnSeq& seq, int g, int heads_per_group, int row_begin, int row_end,
                     int split_begin, int split_end, float scale, Mat<float>* out, float* partials, float* scratch);
 
   // Merges `parts` partials (each 2 + C floats, `part_stride` floats apart) in ascending order and writes the normalised result:
-  // bit-identical to what `attention` writes when it runs over all those splits itself.
+  // bit-identical to what `attention` writes when it runs over all those splits itself, if every partial but the first covers one split
+  // (floating-point merging is not associative).
   void (*attention_merge)(const float* partials, int parts, int64_t part_stride, int width, float* out);
 
   // Index of the largest element, the lowest index on ties. n >= 1. NaN never wins; all NaN: 0.
   int64_t (*argmax)(const float* x, int64_t n);
 
-  // max(x) and sum(exp((x - max) * inv_temperature)), the pieces of a log-softmax, in a fixed order. n >= 1.
+  // max(x) and sum(exp((x - max) * inv_temperature)), the pieces of a log-softmax, in a fixed order. n >= 1. max ignores NaN;
+  // relative error of sum <= 4e-6.
   void (*softmax_stats)(const float* x, int64_t n, float inv_temperature, float* max, double* sum);
 };
 

@@ -243,11 +243,14 @@ void Run(Mat<const float> q, const KvLayer& kv, const AttnSeq& seq, int g, int h
   }
   for (int i = 0; i < row_heads; ++i) {
     const float* state = task.running + i * (2 + at.padded);
-    float* dst = partials + i * (2 + int64_t{kv.width});
-    if (out != nullptr)
+    float* dst;
+    if (out != nullptr) {
       dst = out->row(row_begin + i / heads_per_group) + column + i % heads_per_group * kv.width;
-    else
-      *dst++ = state[0], *dst++ = state[1];
+    } else {
+      dst = partials + i * (2 + int64_t{kv.width});
+      *dst++ = state[0];
+      *dst++ = state[1];
+    }
     for (int c = 0; c < kv.width; c += 16) {
       const F32x16 acc = Load(state + 2 + c);
       StoreN(out != nullptr ? Normalise(acc, state[1]) : acc, dst + c, kv.width - c < 16 ? kv.width - c : 16);

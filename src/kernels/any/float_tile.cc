@@ -18,26 +18,20 @@ void Tile(const float* a, int64_t lda, int64_t k, const float* b, int64_t b_stri
 #pragma GCC unroll 16
   for (int i = 0; i < kBases; ++i) base[i] = a + 3 * i * lda;
   const float* b1 = b + (kPanels > 1 ? b_stride : 0);
-  for (int64_t j = 0; j < k; j += 16) {
-    // The next cache line of each row: rows are too many streams for the hardware to follow.
+  for (int64_t j = 0; j < k; ++j) {
+    F32x16 w[kPanels];
+    w[0] = Load(b);
+    if constexpr (kPanels > 1) w[1] = Load(b1);
+    b += 16;
+    b1 += 16;
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) __builtin_prefetch(base[r / 3] + (r % 3) * lda + 16);
-    const int64_t end = k - j < 16 ? k - j : 16;
-    for (int64_t i = 0; i < end; ++i) {
-      F32x16 w[kPanels];
-      w[0] = Load(b);
-      if constexpr (kPanels > 1) w[1] = Load(b1);
-      b += 16;
-      b1 += 16;
+    for (int r = 0; r < kRows; ++r) {
+      const F32x16 x = Set(base[r / 3][(r % 3) * lda]);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const F32x16 x = Set(base[r / 3][(r % 3) * lda]);
-#pragma GCC unroll 16
-        for (int p = 0; p < kPanels; ++p) acc[r][p] = Fma(x, w[p], acc[r][p]);
-      }
-#pragma GCC unroll 16
-      for (int n = 0; n < kBases; ++n) ++base[n];
+      for (int p = 0; p < kPanels; ++p) acc[r][p] = Fma(x, w[p], acc[r][p]);
     }
+#pragma GCC unroll 16
+    for (int i = 0; i < kBases; ++i) ++base[i];
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r)
