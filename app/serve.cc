@@ -97,6 +97,7 @@ Status Serve(ServeOptions& config, const Options& options) {
   signals.OnShutdown([&server] { server.RequestShutdown(); });
   server.Run();
   signals.OnShutdown(nullptr);
+  TRY_STATUS(server.warm_up_status());
   LOG_INFO("all requests have ended, bye");
   return {};
 }

@@ -25,6 +25,9 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   sched.waiting_timeout_s = env::kReqWaitingTimeout.Get();
   sched.running_timeout_s = env::kReqRunningTimeout.Get();
   sched.test_retract_interval = env::kTestRetract.Get() ? static_cast<int>(env::kTestRetractInterval.Get()) : 0;
+  engine.allow_longer_context = env::kAllowLongerContext.Get();
+  engine.check_when_idle = env::kStrictMemCheckDuringIdle.Get();
+  if (const double seconds = env::kWarmupTimeout.Get(); seconds > 0) api.warm_up_timeout = FromSeconds(seconds);
   api.health_timeout = FromSeconds(env::kHealthCheckTimeout.Get());
   api.health_generates = env::kHealthGenerates.Get();
   api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Configures and builds a preset, quietly: progress on stderr, everything in build/<preset>.log, its errors shown when it fails.
-# usage: tools/build.sh PRESET [TARGET...]
+# usage: [CONFIGURE="-DNAME=VALUE..."] tools/build.sh PRESET [TARGET...]
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 preset=$1
@@ -31,8 +31,9 @@ show_progress() {
   if [[ -t 2 && $shown -ge 0 ]]; then printf '\r\033[K' >&2; fi
 }
 
-if [[ ! -f build/$preset/build.ninja ]]; then
-  cmake --preset "$preset" >"$log" 2>&1 || fail
+if [[ ! -f build/$preset/build.ninja || -n "${CONFIGURE:-}" ]]; then
+  # shellcheck disable=SC2086  # several options in one variable
+  cmake --preset "$preset" ${CONFIGURE:-} >"$log" 2>&1 || fail
 fi
 targets=()
 [[ $# -gt 0 ]] && targets=(--target "$@")

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Tiny random-weight models of every family, and what Hugging Face transformers computes with them.
 
     pip install torch transformers safetensors gguf numpy

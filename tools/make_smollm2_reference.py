@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """What Hugging Face transformers says with SmolLM2-135M-Instruct's GGUF weights, dequantised to float32.
 
     pip install torch transformers gguf numpy

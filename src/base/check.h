@@ -6,14 +6,17 @@ namespace sgl {
 [[noreturn]] void CheckFailed(const char* condition, const char* file, int line);
 }
 
-#define CHECK(condition) \
-  do {                   \
-    if (!(condition)) [[unlikely]] ::sgl::CheckFailed(#condition, __FILE__, __LINE__); \
+#define CHECK(condition)                                  \
+  do {                                                    \
+    if (!(condition)) [[unlikely]]                        \
+      ::sgl::CheckFailed(#condition, __FILE__, __LINE__); \
   } while (false)
 #ifdef NDEBUG
 #define DCHECK(condition) \
   do {                    \
-    if (false) { (void)(condition); } \
+    if (false) {          \
+      (void)(condition);  \
+    }                     \
   } while (false)
 #else
 #define DCHECK(condition) CHECK(condition)

@@ -219,10 +219,8 @@ static size_t SequenceLength(std::string_view text, size_t i) {
   const unsigned b0 = byte(0), b1 = byte(1);
   if (b0 < 0x80) return 1;
   if (b0 >= 0xC2 && b0 <= 0xDF) return tail(1) ? 2 : 0;
-  if (b0 >= 0xE0 && b0 <= 0xEF)
-    return tail(1) && tail(2) && !(b0 == 0xE0 && b1 < 0xA0) && !(b0 == 0xED && b1 > 0x9F) ? 3 : 0;
-  if (b0 >= 0xF0 && b0 <= 0xF4)
-    return tail(1) && tail(2) && tail(3) && !(b0 == 0xF0 && b1 < 0x90) && !(b0 == 0xF4 && b1 > 0x8F) ? 4 : 0;
+  if (b0 >= 0xE0 && b0 <= 0xEF) return tail(1) && tail(2) && !(b0 == 0xE0 && b1 < 0xA0) && !(b0 == 0xED && b1 > 0x9F) ? 3 : 0;
+  if (b0 >= 0xF0 && b0 <= 0xF4) return tail(1) && tail(2) && tail(3) && !(b0 == 0xF0 && b1 < 0x90) && !(b0 == 0xF4 && b1 > 0x8F) ? 4 : 0;
   return 0;
 }
 

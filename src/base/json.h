@@ -53,7 +53,8 @@ class Json {
   const Object& as_object() const { return std::get<Object>(value_); }
   Object& as_object() { return std::get<Object>(value_); }
 
-  // Object look-up. find: null when absent or not an object. operator[]: a null Json then. get_*: `fallback` when absent or of another type.
+  // Object look-up. find: null when absent or not an object. operator[]: a null Json then. get_*: `fallback` when absent or of another
+  // type.
   const Json* find(std::string_view key) const;
   const Json& operator[](std::string_view key) const;
   int64_t get_int(std::string_view key, int64_t fallback) const;

@@ -46,7 +46,8 @@ TEST(Json, NumbersKeepTheirKind) {
 }
 
 TEST(Json, IntegersBeyond64BitsAreDoubles) {
-  auto parsed = ParseJson(R"({"a": 1000000000000000019884624838656, "b": -18446744073709551616, "c": "x\"19884624838656000000000", "d": [12, 1e-10]})");
+  auto parsed = ParseJson(
+      R"({"a": 1000000000000000019884624838656, "b": -18446744073709551616, "c": "x\"19884624838656000000000", "d": [12, 1e-10]})");
   ASSERT_TRUE(parsed.ok()) << parsed.error().message;
   EXPECT_EQ((*parsed)["a"].as_double(), 1e30);
   EXPECT_EQ((*parsed)["b"].as_double(), -18446744073709551616.0);

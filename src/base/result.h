@@ -76,13 +76,13 @@ using Status = Result<void>;
 #define SGL_CONCAT_(a, b) a##b
 #define SGL_CONCAT(a, b) SGL_CONCAT_(a, b)
 // TRY(Config config, ReadConfig(path)): declares and fills `config`, or returns the Error to our caller.
-#define TRY(declaration, ...)                                    \
-  auto SGL_CONCAT(result_, __LINE__) = (__VA_ARGS__);            \
+#define TRY(declaration, ...)                                                                       \
+  auto SGL_CONCAT(result_, __LINE__) = (__VA_ARGS__);                                               \
   if (!SGL_CONCAT(result_, __LINE__).ok()) return std::move(SGL_CONCAT(result_, __LINE__)).error(); \
   declaration = *std::move(SGL_CONCAT(result_, __LINE__))
 // TRY_STATUS(Check(x)): returns the Error to our caller, if there is one.
-#define TRY_STATUS(...)                                          \
-  do {                                                           \
-    auto try_status_ = (__VA_ARGS__);                            \
+#define TRY_STATUS(...)                                           \
+  do {                                                            \
+    auto try_status_ = (__VA_ARGS__);                             \
     if (!try_status_.ok()) return std::move(try_status_).error(); \
   } while (false)

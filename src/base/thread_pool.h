@@ -26,7 +26,8 @@ class ThreadPool {
   // The result must not depend on which worker takes which task.
   template <class Job>
   void Run(int tasks, const Job& job) {
-    RunErased(tasks, [](const void* j, int task, int worker) { (*static_cast<const Job*>(j))(task, worker); }, &job);
+    RunErased(
+        tasks, [](const void* j, int task, int worker) { (*static_cast<const Job*>(j))(task, worker); }, &job);
   }
 
  private:

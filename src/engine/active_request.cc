@@ -20,7 +20,7 @@ ActiveRequest::ActiveRequest(RequestId id, GenerateRequest request, Sink sink, s
       sampler_(request_.sampling, seed, stop_ids_),
       created_(now) {
   next_prompt_logprob_ = request_.return_logprob && request_.logprob_start_len >= 0 ? request_.logprob_start_len
-                                                                                      : static_cast<int64_t>(request_.prompt.size());
+                                                                                    : static_cast<int64_t>(request_.prompt.size());
 }
 
 SamplerState::Wanted ActiveRequest::wanted() const {
@@ -36,7 +36,8 @@ void ActiveRequest::OnScheduled(const PlanRow& row, TimePoint now) {
   scheduled_ = now;
   cached_tokens_ = row.cached_tokens;
   if (next_prompt_logprob_ < static_cast<int64_t>(request_.prompt.size())) {  // nothing comes before the first one
-    input_logprobs_.push_back({.token = request_.prompt[static_cast<size_t>(next_prompt_logprob_)], .logprob = std::nullopt, .top = {}, .token_ids = {}});
+    input_logprobs_.push_back(
+        {.token = request_.prompt[static_cast<size_t>(next_prompt_logprob_)], .logprob = std::nullopt, .top = {}, .token_ids = {}});
     ++next_prompt_logprob_;
   }
 }

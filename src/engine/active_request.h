@@ -35,7 +35,7 @@ class ActiveRequest {
   Range PromptLogitsWanted(const PlanRow& row) const;
   void TakePromptLogits(int64_t position, std::span<const float> logits);  // in ascending order of position
 
-  void Sample(std::span<float> logits);            // chooses the next token, keeps the result
+  void Sample(std::span<float> logits);  // chooses the next token, keeps the result
   // Text side of the chosen token: what the scheduler's Commit needs to know. Call once after Sample, on the engine thread.
   Sampled Decide();
   // After Commit: the delta for this step, sent to the sink. finish ends the request: no more calls after it.
@@ -57,12 +57,12 @@ class ActiveRequest {
 
   int64_t output_tokens_ = 0;
   int64_t cached_tokens_ = 0;
-  std::string output_text_;                       // kept only for stop_regex
-  std::vector<PositionLogprob> input_logprobs_;   // until the first delta
-  int64_t next_prompt_logprob_ = 0;               // next prompt position whose own log-probability is missing
+  std::string output_text_;                      // kept only for stop_regex
+  std::vector<PositionLogprob> input_logprobs_;  // until the first delta
+  int64_t next_prompt_logprob_ = 0;              // next prompt position whose own log-probability is missing
   SamplerState::Choice choice_;
   bool has_choice_ = false, stop_string_hit_ = false;
-  std::string step_text_;                         // text of this step's token
+  std::string step_text_;  // text of this step's token
   TimePoint created_{};
   std::optional<TimePoint> scheduled_;
 };

@@ -53,7 +53,10 @@ bool IsRidOrMember(const std::string& rid, const std::string& asked) {
 
 struct Engine::Impl {
   explicit Impl(const EngineConfig& config, LoadedModel loaded)
-      : config_(config), loaded_(std::move(loaded)), inbox_(static_cast<size_t>(config.max_queued_inbox)), scheduler_(loaded_.sched, *loaded_.cache),
+      : config_(config),
+        loaded_(std::move(loaded)),
+        inbox_(static_cast<size_t>(config.max_queued_inbox)),
+        scheduler_(loaded_.sched, *loaded_.cache),
         step_log_(config.decode_log_interval) {
     std::random_device entropy;
     seed_base_ = config.random_seed ? static_cast<uint64_t>(*config.random_seed) : (uint64_t{entropy()} << 32 | entropy());
@@ -118,9 +121,10 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
       return InvalidArgument(fmt::format("input_ids: token id {} is outside the vocabulary [0, {}).", id, loaded_.info.vocab_size));
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length > loaded_.info.max_req_input_len)
-    return InvalidArgument(fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
-                                       "--allow-auto-truncate.",
-                                       length, loaded_.info.max_req_input_len));
+    return InvalidArgument(
+        fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
+                    "--allow-auto-truncate.",
+                    length, loaded_.info.max_req_input_len));
   if (request.logprob_start_len > length)
     return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
   for (const auto& [token, bias] : request.sampling.logit_bias)
@@ -168,15 +172,21 @@ void Engine::Impl::Handle(SubmitMessage message) {
   const int64_t pages = (length + info.page_size - 1) / info.page_size * info.page_size;
   const int64_t room = std::min(info.context_length - length - 1, info.max_total_tokens - pages - info.page_size - 1);
   const int64_t max_new = std::clamp<int64_t>(sampling.max_new_tokens.value_or(int64_t{1} << 30), 0, std::max<int64_t>(room, 0));
-  const uint64_t seed = sampling.sampling_seed ? static_cast<uint64_t>(*sampling.sampling_seed) : seed_base_ + 0x9E3779B97F4A7C15u * Index(message.id);
+  const uint64_t seed =
+      sampling.sampling_seed ? static_cast<uint64_t>(*sampling.sampling_seed) : seed_base_ + 0x9E3779B97F4A7C15u * Index(message.id);
 
-  SchedRequest scheduled{.id = message.id, .prompt = request.prompt, .max_new_tokens = max_new, .stop_ids = sampling.ignore_eos ? std::vector<TokenId>{} : stop_ids,
+  SchedRequest scheduled{.id = message.id,
+                         .prompt = request.prompt,
+                         .max_new_tokens = max_new,
+                         .stop_ids = sampling.ignore_eos ? std::vector<TokenId>{} : stop_ids,
                          .min_new_tokens = sampling.min_new_tokens,
                          .logprob_start_len = request.return_logprob ? request.logprob_start_len : -1,
-                         .extra_key = request.extra_key, .priority = request.priority};
+                         .extra_key = request.extra_key,
+                         .priority = request.priority};
   const TimePoint now = clock_.Now();
-  auto active = std::make_unique<ActiveRequest>(message.id, std::move(message.request), std::move(message.sink), std::move(message.stop_regex),
-                                                *loaded_.tokenizer, sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
+  auto active = std::make_unique<ActiveRequest>(message.id, std::move(message.request), std::move(message.sink),
+                                                std::move(message.stop_regex), *loaded_.tokenizer,
+                                                sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
   ActiveRequest& entry = *active_.emplace(Index(message.id), std::move(active)).first->second;
   const Status added = scheduler_.Add(std::move(scheduled), now);
   if (added.ok()) return;
@@ -226,7 +236,8 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
     ActiveRequest& active = *active_.at(Index(row.id));
     active.OnScheduled(row, now);
     const ActiveRequest::Range range = active.PromptLogitsWanted(row);
-    for (int64_t p = range.first; p < range.last; ++p) wanted_.push_back({static_cast<int32_t>(r), static_cast<int32_t>(p - row.first_pos)});
+    for (int64_t p = range.first; p < range.last; ++p)
+      wanted_.push_back({static_cast<int32_t>(r), static_cast<int32_t>(p - row.first_pos)});
     const auto last = static_cast<int32_t>(row.tokens.size()) - 1;
     if (row.sample) {
       wanted_.push_back({static_cast<int32_t>(r), last});
@@ -278,13 +289,13 @@ bool Engine::Impl::Step() {
     if (row.sample) stepped.push_back(row.id);
   step_log_.Record(plan, scheduler_.stats(), begin, clock_.Now());
   const std::vector<Ended> ended = scheduler_.Commit(sampled_, clock_.Now());
+  PublishStats();  // before anybody is told: who sees its reply also sees a server without it
 
   std::unordered_set<uint64_t> finished;
   for (const Ended& e : ended) finished.insert(Index(e.id));
   for (const RequestId id : stepped)
     if (!finished.contains(Index(id))) active_.at(Index(id))->Deliver(std::nullopt, scheduler_.retractions_of(id), clock_.Now());
   End(ended);
-  PublishStats();
 #ifndef NDEBUG
   scheduler_.CheckInvariants();
 #endif
@@ -304,8 +315,10 @@ void Engine::Impl::WhenIdle() {
   const TimePoint now = clock_.Now();
   const bool idle = scheduler_.idle();
   if (idle && !was_idle_) {
-    scheduler_.CheckInvariants();
-    loaded_.cache->CheckInvariants();
+    if (config_.check_when_idle) {
+      scheduler_.CheckInvariants();
+      loaded_.cache->CheckInvariants();
+    }
     CHECK(active_.empty());
     MutexLock lock(stats_mutex_);
     stats_.sched = scheduler_.stats();
@@ -336,7 +349,8 @@ void Engine::Impl::Main() {
     }
   }
   HandleInbox();
-  for (const auto& [id, active] : active_) scheduler_.Abort(active->id(), Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError"));
+  for (const auto& [id, active] : active_)
+    scheduler_.Abort(active->id(), Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError"));
   End(scheduler_.Sweep(clock_.Now()));
   CHECK(active_.empty());
   for (FlushMessage& flush : flushes_) flush.done(false);

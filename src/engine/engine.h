@@ -24,22 +24,22 @@ namespace sgl {
 // Log-probabilities of one position.
 struct PositionLogprob {
   TokenId token = 0;
-  std::optional<float> logprob;         // nothing for the first prompt position
-  std::vector<TopLogprob> top;          // top_logprobs_num entries, descending
-  std::vector<TopLogprob> token_ids;    // for token_ids_logprob, in that order
+  std::optional<float> logprob;       // nothing for the first prompt position
+  std::vector<TopLogprob> top;        // top_logprobs_num entries, descending
+  std::vector<TopLogprob> token_ids;  // for token_ids_logprob, in that order
 };
 
 // Everything that one step says about one request. Plain value; moves from the engine thread to the sink.
 struct TokenDelta {
   RequestId id{};
-  std::vector<TokenId> tokens;                    // new output tokens: one, or none when a queued request ends
-  std::string text;                               // new text, already free of stop strings and of half characters
-  std::vector<PositionLogprob> output_logprobs;   // one per token, if asked for
-  std::vector<PositionLogprob> input_logprobs;    // with the first delta, if asked for
-  std::optional<Finish> finish;                   // the last delta has it
+  std::vector<TokenId> tokens;                                          // new output tokens: one, or none when a queued request ends
+  std::string text;                                                     // new text, already free of stop strings and of half characters
+  std::vector<PositionLogprob> output_logprobs;                         // one per token, if asked for
+  std::vector<PositionLogprob> input_logprobs;                          // with the first delta, if asked for
+  std::optional<Finish> finish;                                         // the last delta has it
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;  // running totals
   int64_t num_retractions = 0;
-  double e2e_latency_s = 0, queue_time_s = 0;     // with finish
+  double e2e_latency_s = 0, queue_time_s = 0;  // with finish
 };
 
 // Called on the engine thread, in order; must not block. After the delta with `finish` it is destroyed.
@@ -47,24 +47,25 @@ using Sink = std::function<void(TokenDelta)>;
 
 struct EngineConfig {
   std::string model_path;
-  std::string tokenizer_path;       // "" : model_path
-  std::string served_model_name;    // "" : model_path
-  std::string dtype = "auto";       // auto, float32, float16/half, bfloat16
+  std::string tokenizer_path;           // "" : model_path
+  std::string served_model_name;        // "" : model_path
+  std::string dtype = "auto";           // auto, float32, float16/half, bfloat16
   std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32
   std::string load_format = "auto";
   std::string json_model_override_args = "{}";
-  int64_t context_length = 0;       // 0: the model's
+  int64_t context_length = 0;         // 0: the model's
   bool allow_longer_context = false;  // SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN
-  int64_t max_total_tokens = 0;     // 0: from mem_fraction_static
-  double mem_fraction_static = 0;   // 0: automatic
+  int64_t max_total_tokens = 0;       // 0: from mem_fraction_static
+  double mem_fraction_static = 0;     // 0: automatic
   int page_size = 16;
   bool disable_radix_cache = false;
+  bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
   std::optional<int64_t> random_seed;
-  int threads = 0;                  // 0: one per usable CPU
+  int threads = 0;  // 0: one per usable CPU
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
   std::string weight_version = "default";
-  SchedConfig sched;                // context_length and unset sizes are filled in by the engine
+  SchedConfig sched;  // context_length and unset sizes are filled in by the engine
 };
 
 // What does not change after start.
@@ -78,15 +79,15 @@ struct EngineInfo {
   int page_size = 0;
   std::vector<TokenId> eos_ids;
   int64_t weight_bytes = 0, kv_bytes = 0;
-  Json generation_config;           // null if none
+  Json generation_config;  // null if none
   std::string isa;
   int threads = 0;
 };
 
 struct EngineStats {
   SchedStats sched;
-  double last_gen_throughput = 0;   // tokens/s in the last decode window
-  int64_t tokens_produced = 0;      // since start
+  double last_gen_throughput = 0;  // tokens/s in the last decode window
+  int64_t tokens_produced = 0;     // since start
   int64_t steps = 0;
 };
 

@@ -255,7 +255,9 @@ TEST(Engine, StopsOnTokenStringAndRegex) {
 
   // A piece of the text that lies on character borders: ASCII only.
   size_t at = 1;
-  while (at + 2 <= free.text.size() && !(static_cast<unsigned char>(free.text[at]) < 0x80 && static_cast<unsigned char>(free.text[at + 1]) < 0x80)) ++at;
+  while (at + 2 <= free.text.size() &&
+         !(static_cast<unsigned char>(free.text[at]) < 0x80 && static_cast<unsigned char>(free.text[at + 1]) < 0x80))
+    ++at;
   if (at + 2 <= free.text.size()) {
     const std::string stop = free.text.substr(at, 2);
     GenerateRequest by_string = Request(4, 20);
@@ -382,7 +384,8 @@ TEST(Engine, ShutdownEndsEverybodyAndRefusesNewcomers) {
   std::vector<Collector> collectors(6);
   {
     auto engine = Start(Config());
-    for (size_t i = 0; i < collectors.size(); ++i) ASSERT_TRUE(engine->Submit(Request(static_cast<int>(i), 100000), collectors[i].sink()).ok());
+    for (size_t i = 0; i < collectors.size(); ++i)
+      ASSERT_TRUE(engine->Submit(Request(static_cast<int>(i), 100000), collectors[i].sink()).ok());
     EXPECT_FALSE(engine->Drain(std::chrono::milliseconds(0)));
     const auto late = engine->Submit(Request(9), [](TokenDelta) {});
     ASSERT_FALSE(late.ok());

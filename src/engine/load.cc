@@ -26,7 +26,8 @@ Result<WeightPrecision> Precision(const std::string& dtype) {
 }
 
 Result<DType> KvType(const std::string& kv, WeightPrecision precision) {
-  if (kv == "auto") return precision == WeightPrecision::kF32 ? DType::kF32 : precision == WeightPrecision::kBF16 ? DType::kBF16 : DType::kF16;
+  if (kv == "auto")
+    return precision == WeightPrecision::kF32 ? DType::kF32 : precision == WeightPrecision::kBF16 ? DType::kBF16 : DType::kF16;
   if (kv == "bfloat16" || kv == "bf16") return DType::kBF16;
   if (kv == "float16" || kv == "fp16") return DType::kF16;
   if (kv == "float32") return DType::kF32;
@@ -41,7 +42,8 @@ std::function<void(int64_t, int64_t)> ProgressBar() {
     if (terminal) {
       if (percent == last) return;
       const std::string bar(static_cast<size_t>(percent * 40 / 100), '#');
-      fmt::print(stderr, "\rLoading weights [{:<40}] {:3d}% of {:.0f} MB{}", bar, percent, static_cast<double>(total) / 1e6, done >= total ? "\n" : "");
+      fmt::print(stderr, "\rLoading weights [{:<40}] {:3d}% of {:.0f} MB{}", bar, percent, static_cast<double>(total) / 1e6,
+                 done >= total ? "\n" : "");
     } else if (percent / 25 != last / 25) {
       LOG_INFO("Loading weights: {}% of {:.0f} MB", percent, static_cast<double>(total) / 1e6);
     }
@@ -101,9 +103,10 @@ Result<int64_t> PoolTokens(const EngineConfig& config, const Model& model, int64
   }
   const int64_t least = std::max<int64_t>(2 * config.page_size, 16);
   if (tokens < least)
-    return InvalidArgument(fmt::format("the KV cache would hold {} tokens, at least {} are needed: raise --max-total-tokens or "
-                                       "--mem-fraction-static ({:.2f} GB of memory available, {:.1f} KB per token)",
-                                       tokens, least, static_cast<double>(memory.available) / 1e9, static_cast<double>(bytes_per_token) / 1e3));
+    return InvalidArgument(
+        fmt::format("the KV cache would hold {} tokens, at least {} are needed: raise --max-total-tokens or "
+                    "--mem-fraction-static ({:.2f} GB of memory available, {:.1f} KB per token)",
+                    tokens, least, static_cast<double>(memory.available) / 1e9, static_cast<double>(bytes_per_token) / 1e3));
   return std::min<int64_t>(tokens, (int64_t{1} << 31) - config.page_size);
 }
 
@@ -111,9 +114,10 @@ Result<int64_t> ContextLength(const EngineConfig& config, const Model& model) {
   const int64_t own = model.shape().context_length;
   if (config.context_length <= 0) return own;
   if (config.context_length > own && !config.allow_longer_context)
-    return InvalidArgument(fmt::format("--context-length {} is larger than the model's {}; set SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 if you "
-                                       "are sure",
-                                       config.context_length, own));
+    return InvalidArgument(
+        fmt::format("--context-length {} is larger than the model's {}; set SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1 if you "
+                    "are sure",
+                    config.context_length, own));
   return config.context_length;
 }
 
@@ -167,8 +171,8 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   TRY(loaded.model, MakeModel(model_config, files, *loaded.pool, {.precision = precision, .progress = ProgressBar()}));
   const ModelShape& shape = loaded.model->shape();
   if (loaded.tokenizer->vocab_size() > shape.vocab_size)
-    return InvalidArgument(fmt::format("{}: the tokenizer has ids up to {}, but the model's vocabulary has only {} rows", files.path.string(),
-                                       loaded.tokenizer->vocab_size() - 1, shape.vocab_size));
+    return InvalidArgument(fmt::format("{}: the tokenizer has ids up to {}, but the model's vocabulary has only {} rows",
+                                       files.path.string(), loaded.tokenizer->vocab_size() - 1, shape.vocab_size));
 
   TRY(const int64_t context, ContextLength(config, *loaded.model));
   const int64_t bytes_per_token = KvStore::BytesPerToken(shape.layers, shape.groups, shape.head_width, kv_type);
@@ -180,7 +184,8 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
 
   loaded.sched = config.sched;
   loaded.sched.context_length = static_cast<int>(context);
-  loaded.sched.max_running_requests = static_cast<int>(std::clamp<int64_t>(config.sched.max_running_requests, 1, std::max<int64_t>(1, tokens / 2)));
+  loaded.sched.max_running_requests =
+      static_cast<int>(std::clamp<int64_t>(config.sched.max_running_requests, 1, std::max<int64_t>(1, tokens / 2)));
 
   EngineInfo& info = loaded.info;
   info.model_path = config.model_path;

@@ -28,7 +28,8 @@ Runner::Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool,
 void Runner::Append(const PlanRow& row, int32_t from, int32_t count) {
   const int32_t first_pos = row.first_pos + from;
   step_.first_row.push_back(step_.size());
-  step_.seqs.push_back({.pages = reinterpret_cast<const int32_t*>(row.pages), .page_size = page_size_, .first_pos = first_pos, .rows = count});
+  step_.seqs.push_back(
+      {.pages = reinterpret_cast<const int32_t*>(row.pages), .page_size = page_size_, .first_pos = first_pos, .rows = count});
   for (int32_t i = 0; i < count; ++i) {
     const int32_t pos = first_pos + i;
     step_.tokens.push_back(row.tokens[static_cast<size_t>(from + i)]);

@@ -27,12 +27,12 @@ class SamplerState {
 
   struct Wanted {
     bool logprob = false;
-    int top = 0;                           // how many of the likeliest tokens
-    std::span<const TokenId> token_ids;    // and these
+    int top = 0;                         // how many of the likeliest tokens
+    std::span<const TokenId> token_ids;  // and these
   };
   struct Choice {
     TokenId token = 0;
-    bool is_nan = false;                   // the logits hold no usable number
+    bool is_nan = false;  // the logits hold no usable number
     float logprob = 0;
     std::vector<TopLogprob> top, token_ids;
   };

@@ -18,10 +18,11 @@ void StepLog::Record(const StepPlan& plan, const SchedStats& stats, TimePoint be
   }
   const double usage = stats.total_tokens > 0 ? static_cast<double>(stats.used_tokens) / static_cast<double>(stats.total_tokens) : 0;
   if (prefill_sequences > 0) {
-    LOG_INFO("Prefill batch, #new-seq: {}, #new-token: {}, #cached-token: {}, token usage: {:.2f}, #running-req: {}, #queue-req: {}, "
-             "cpu graph: False, input throughput (token/s): {:.2f}",
-             prefill_sequences, prefill_tokens, cached_tokens, usage, stats.running, stats.waiting,
-             static_cast<double>(prefill_tokens) / std::max(Seconds(end - begin), 1e-9));
+    LOG_INFO(
+        "Prefill batch, #new-seq: {}, #new-token: {}, #cached-token: {}, token usage: {:.2f}, #running-req: {}, #queue-req: {}, "
+        "cpu graph: False, input throughput (token/s): {:.2f}",
+        prefill_sequences, prefill_tokens, cached_tokens, usage, stats.running, stats.waiting,
+        static_cast<double>(prefill_tokens) / std::max(Seconds(end - begin), 1e-9));
   }
   if (decoded == 0) return;
   if (decode_steps_ == 0) window_begin_ = begin;
@@ -29,8 +30,9 @@ void StepLog::Record(const StepPlan& plan, const SchedStats& stats, TimePoint be
   decoded_ += decoded;
   throughput_ = static_cast<double>(decoded_) / std::max(Seconds(end - window_begin_), 1e-9);
   if (decode_steps_ < interval_) return;
-  LOG_INFO("Decode batch, #running-req: {}, #token: {}, token usage: {:.2f}, cpu graph: False, gen throughput (token/s): {:.2f}, #queue-req: {}",
-           stats.running, stats.used_tokens, usage, throughput_, stats.waiting);
+  LOG_INFO(
+      "Decode batch, #running-req: {}, #token: {}, token usage: {:.2f}, cpu graph: False, gen throughput (token/s): {:.2f}, #queue-req: {}",
+      stats.running, stats.used_tokens, usage, throughput_, stats.waiting);
   decode_steps_ = 0;
   decoded_ = 0;
 }

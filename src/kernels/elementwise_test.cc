@@ -141,7 +141,7 @@ TEST(Quantise, ZeroTinyAndBrokenGroups) {
     x[96 + 7] = kInf;
     x[128] = -1e-40f;  // a subnormal scale
     table.quantise(MakeMat<const float>(x.data(), 1, 160), MakeMat(q.data(), 1, 320), MakeMat(scale.data(), 1, 5),
-                      MakeMat(sum.data(), 1, 5));
+                   MakeMat(sum.data(), 1, 5));
     for (int i = 0; i < 128; ++i) ASSERT_EQ(q[static_cast<size_t>(i)], 0) << table.isa;
     EXPECT_EQ(scale[0], 0.0f);
     EXPECT_EQ(scale[1], 0.0f);

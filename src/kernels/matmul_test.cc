@@ -61,8 +61,7 @@ void CheckProduct(const Kernels& table, DType format, int64_t rows, int64_t n, i
   const double roundings = static_cast<double>(quantised ? k / 32 + 8 : k + 2);
   std::vector<double> x(static_cast<size_t>(k));
   for (int64_t t = 0; t < rows; ++t) {
-    for (int64_t i = 0; i < k; ++i)
-      x[static_cast<size_t>(i)] = quantised ? in.Quantised(t, i) : in.x.at(t, i);
+    for (int64_t i = 0; i < k; ++i) x[static_cast<size_t>(i)] = quantised ? in.Quantised(t, i) : in.x.at(t, i);
     for (int64_t c = 0; c < n; ++c) {
       double want = 0, size = 0;
       for (int64_t i = 0; i < k; ++i) {

@@ -33,7 +33,8 @@ Result<Attention> Attention::Load(WeightLoader& loader, const std::string& name,
 
 size_t Attention::ScratchBytes(const AttentionConfig& c, int64_t max_rows, int threads) {
   const int64_t q = int64_t{c.heads} * c.head_width, kv = int64_t{c.groups} * c.head_width;
-  const int64_t floats = max_rows * (q + 2 * kv) + max_rows * q + kMaxPartialFloats + threads * (AttentionScratch(c.heads / c.groups, c.head_width) + 16);
+  const int64_t floats =
+      max_rows * (q + 2 * kv) + max_rows * q + kMaxPartialFloats + threads * (AttentionScratch(c.heads / c.groups, c.head_width) + 16);
   return static_cast<size_t>(floats) * sizeof(float) + Linear::ScratchBytes(max_rows, std::max(c.model_width, q)) + 4096;
 }
 
@@ -71,23 +72,33 @@ void Attention::MakeSchedule(const Step& step, int heads_per_group, int groups, 
         const bool direct = parts == 1;
         const int64_t base = schedule.partial_floats;
         if (!direct && base + splits * split_stride > kMaxPartialFloats) {
-          schedule.tasks.push_back({.seq = static_cast<int32_t>(s), .group = group, .row_begin = row, .row_end = row_end,
-                                    .split_begin = begin, .split_end = end});
+          schedule.tasks.push_back({.seq = static_cast<int32_t>(s),
+                                    .group = group,
+                                    .row_begin = row,
+                                    .row_end = row_end,
+                                    .split_begin = begin,
+                                    .split_end = end});
           continue;
         }
         for (int part = 0; part < parts; ++part) {
           const int32_t from = begin + splits * part / parts, to = begin + splits * (part + 1) / parts;
-          schedule.tasks.push_back({.seq = static_cast<int32_t>(s), .group = group, .row_begin = row, .row_end = row_end,
-                                    .split_begin = from, .split_end = to,
+          schedule.tasks.push_back({.seq = static_cast<int32_t>(s),
+                                    .group = group,
+                                    .row_begin = row,
+                                    .row_end = row_end,
+                                    .split_begin = from,
+                                    .split_end = to,
                                     .partials = direct ? -1 : base + (from - begin) * split_stride});
         }
         if (direct) continue;
         schedule.partial_floats += splits * split_stride;
         for (int32_t r = row; r < row_end; ++r)
           for (int j = 0; j < heads_per_group; ++j)
-            schedule.merges.push_back({.row = step.first_row[s] + r, .head = group * heads_per_group + j,
+            schedule.merges.push_back({.row = step.first_row[s] + r,
+                                       .head = group * heads_per_group + j,
                                        .partials = base + (int64_t{r - row} * heads_per_group + j) * part_floats,
-                                       .stride = split_stride, .parts = splits});
+                                       .stride = split_stride,
+                                       .parts = splits});
       }
     }
   }
@@ -158,8 +169,7 @@ void Attention::Forward(RunContext& ctx, const Step& step, const KvLayer& kv, Ma
     kernel.store_kv(k.Rows(begin, count), v.Rows(begin, count), step.slots.data() + begin, kv);
   });
 
-  if (schedule.window != c.window)
-    MakeSchedule(step, c.heads / c.groups, c.groups, c.head_width, c.window, ctx.pool.threads(), schedule);
+  if (schedule.window != c.window) MakeSchedule(step, c.heads / c.groups, c.groups, c.head_width, c.window, ctx.pool.threads(), schedule);
   Scores(ctx, step, kv, schedule, q, mixed);
   output_.Forward(ctx, mixed, out);
 }

@@ -10,13 +10,13 @@
 namespace sgl {
 
 struct AttentionConfig {
-  int64_t model_width = 0;      // D
-  int heads = 0, groups = 0;    // H, G
-  int head_width = 0;           // C
+  int64_t model_width = 0;    // D
+  int heads = 0, groups = 0;  // H, G
+  int head_width = 0;         // C
   bool qkv_bias = false, output_bias = false;
-  bool qk_norm = false;         // RMS over each head, before the rotation (Qwen3)
+  bool qk_norm = false;  // RMS over each head, before the rotation (Qwen3)
   float norm_eps = 1e-6f;
-  int window = 0;               // sliding window in tokens; 0: none
+  int window = 0;  // sliding window in tokens; 0: none
 };
 
 // How the scores of one step are cut into tasks. The same for all layers with the same window; depends on work only, never on results.
@@ -26,8 +26,8 @@ struct AttentionTask {
   int32_t split_begin = 0, split_end = 0;  // splits of kKvSplit positions
   int64_t partials = -1;                   // offset into the partials buffer, or -1: writes its output itself
 };
-struct AttentionMerge {                    // one (row, head) whose splits went to several tasks
-  int32_t row = 0, head = 0;               // row of the step
+struct AttentionMerge {       // one (row, head) whose splits went to several tasks
+  int32_t row = 0, head = 0;  // row of the step
   int64_t partials = 0, stride = 0;
   int32_t parts = 0;
 };
@@ -35,7 +35,7 @@ struct AttentionSchedule {
   std::vector<AttentionTask> tasks;
   std::vector<AttentionMerge> merges;
   int64_t partial_floats = 0;
-  int window = -1;                         // the window it was made for
+  int window = -1;  // the window it was made for
 };
 
 // Thread: Forward from the engine thread.

@@ -49,7 +49,8 @@ Result<WeightLoader> WeightLoader::Create(const ModelFiles& files, WeightPrecisi
   for (const TensorRef& tensor : files.weights->tensors()) {
     std::string name = files.is_gguf ? HuggingFaceName(tensor.name) : tensor.name;
     if (name.empty()) name = tensor.name;
-    if (!loader.tensors_.emplace(name, &tensor).second) return InvalidArgument(fmt::format("{}: tensor '{}' appears twice", tensor.file, name));
+    if (!loader.tensors_.emplace(name, &tensor).second)
+      return InvalidArgument(fmt::format("{}: tensor '{}' appears twice", tensor.file, name));
     loader.total_bytes_ += tensor.bytes;
     if (tensor.shape.size() != 2 || !IsFloatWeight(tensor.dtype)) continue;
     const DType format = PackedFormat(precision, tensor.dtype);
@@ -66,7 +67,8 @@ bool WeightLoader::Has(std::string_view name) const { return tensors_.find(name)
 Result<const TensorRef*> WeightLoader::Find(const std::string& name, const std::vector<int64_t>& shape) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
-    return InvalidArgument(fmt::format("{}: tensor '{}' is missing, expected shape [{}]", files_->path.string(), name, fmt::join(shape, ", ")));
+    return InvalidArgument(
+        fmt::format("{}: tensor '{}' is missing, expected shape [{}]", files_->path.string(), name, fmt::join(shape, ", ")));
   const TensorRef* tensor = found->second;
   if (tensor->shape != shape)
     return InvalidArgument(fmt::format("{}: tensor '{}' has shape [{}], expected [{}]", tensor->file, name, fmt::join(tensor->shape, ", "),
@@ -88,8 +90,8 @@ Result<std::vector<PackedMat>> WeightLoader::Matrix(const std::vector<Rows>& sli
     TRY(const TensorRef* source, Find(slice.name, {slice.n, k}));
     const DType format = PackedFormat(precision_, source->dtype);
     if (k % Info(source->dtype).block_elems != 0 || k % Info(format).block_elems != 0)
-      return InvalidArgument(fmt::format("{}: tensor '{}': {} inputs do not fill whole {} blocks", source->file, slice.name, k,
-                                         Info(source->dtype).name));
+      return InvalidArgument(
+          fmt::format("{}: tensor '{}': {} inputs do not fill whole {} blocks", source->file, slice.name, k, Info(source->dtype).name));
     sources.push_back(source);
   }
   std::vector<PackedMat> mats;

@@ -6,7 +6,8 @@ namespace sgl {
 Result<GatedMlp> GatedMlp::Load(WeightLoader& loader, const std::string& name, int64_t width, int64_t hidden, bool bias) {
   GatedMlp mlp;
   mlp.hidden_ = hidden;
-  TRY(mlp.gate_up_, Linear::Load(loader, {{.name = name + ".gate_proj", .n = hidden}, {.name = name + ".up_proj", .n = hidden}}, width, bias));
+  TRY(mlp.gate_up_,
+      Linear::Load(loader, {{.name = name + ".gate_proj", .n = hidden}, {.name = name + ".up_proj", .n = hidden}}, width, bias));
   TRY(mlp.down_, Linear::Load(loader, {{.name = name + ".down_proj", .n = width}}, hidden, bias));
   return mlp;
 }
@@ -20,9 +21,8 @@ void GatedMlp::Forward(RunContext& ctx, Mat<const float> h, Mat<float> out) cons
   const Mat<float> both = ctx.arena.TakeMat<float>(h.rows, 2 * hidden_);
   gate_up_.Forward(ctx, h, both);
   const Mat<float> activated = both.Cols(0, hidden_);  // in place
-  ForRows(ctx, h.rows, 8, [&](int64_t begin, int64_t end) {
-    kernels().silu_mul(both.Rows(begin, end - begin), activated.Rows(begin, end - begin));
-  });
+  ForRows(ctx, h.rows, 8,
+          [&](int64_t begin, int64_t end) { kernels().silu_mul(both.Rows(begin, end - begin), activated.Rows(begin, end - begin)); });
   down_.Forward(ctx, activated, out);
 }
 

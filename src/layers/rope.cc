@@ -59,8 +59,8 @@ float ScaleYarn(const Json& scaling, double base, int width, int64_t max_positio
 Result<Rope> Rope::FromConfig(const Json& config, int head_width, int64_t max_position) {
   const Json& modern = config["rope_parameters"];
   const Json& scaling = modern.is_object() ? modern : config["rope_scaling"];
-  const double base = modern.is_object() ? modern.get_double("rope_theta", config.get_double("rope_theta", 10000))
-                                         : config.get_double("rope_theta", 10000);
+  const double base =
+      modern.is_object() ? modern.get_double("rope_theta", config.get_double("rope_theta", 10000)) : config.get_double("rope_theta", 10000);
   const double partial = modern.get_double("partial_rotary_factor", config.get_double("partial_rotary_factor", 1));
   const int width = partial < 1 ? static_cast<int>(head_width * partial) : head_width;
   if (width < 2 || width % 2 != 0) return InvalidArgument(fmt::format("rotary width {} must be even and at least 2 (head_dim)", width));

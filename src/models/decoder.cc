@@ -13,8 +13,15 @@ struct DecoderLayer {
 };
 
 AttentionConfig LayerAttention(const DecoderConfig& c, int window) {
-  return {.model_width = c.shape.width, .heads = c.heads, .groups = c.shape.groups, .head_width = c.shape.head_width, .qkv_bias = c.qkv_bias,
-          .output_bias = c.output_bias, .qk_norm = c.qk_norm, .norm_eps = c.norm_eps, .window = window};
+  return {.model_width = c.shape.width,
+          .heads = c.heads,
+          .groups = c.shape.groups,
+          .head_width = c.shape.head_width,
+          .qkv_bias = c.qkv_bias,
+          .output_bias = c.output_bias,
+          .qk_norm = c.qk_norm,
+          .norm_eps = c.norm_eps,
+          .window = window};
 }
 
 class Decoder final : public Model {
@@ -123,9 +130,11 @@ Result<DecoderConfig> ReadDecoderConfig(const Json& config) {
   c.heads = static_cast<int>(heads);
   c.shape.groups = static_cast<int>(config.get_int("num_key_value_heads", heads));
   if (c.shape.groups < 1 || heads % c.shape.groups != 0)
-    return InvalidArgument(fmt::format("config key 'num_key_value_heads' ({}) must divide num_attention_heads ({})", c.shape.groups, heads));
+    return InvalidArgument(
+        fmt::format("config key 'num_key_value_heads' ({}) must divide num_attention_heads ({})", c.shape.groups, heads));
   if (!config["head_dim"].is_number() && c.shape.width % heads != 0)
-    return InvalidArgument(fmt::format("hidden_size {} is not a multiple of num_attention_heads {}, and head_dim is not given", c.shape.width, heads));
+    return InvalidArgument(
+        fmt::format("hidden_size {} is not a multiple of num_attention_heads {}, and head_dim is not given", c.shape.width, heads));
   c.shape.head_width = static_cast<int>(config.get_int("head_dim", c.shape.width / heads));
   if (c.shape.head_width < 2 || c.shape.head_width > 1024)
     return InvalidArgument(fmt::format("config key 'head_dim' must be in [2, 1024], got {}", c.shape.head_width));
@@ -139,7 +148,8 @@ Result<DecoderConfig> ReadDecoderConfig(const Json& config) {
   // Context: a scaled rope reaches further than max_position_embeddings unless that already is the scaled length.
   const Json& scaling = config["rope_parameters"].is_object() ? config["rope_parameters"] : config["rope_scaling"];
   const std::string type = scaling.get_string("rope_type", scaling.get_string("type", "default"));
-  if (scaling.is_object() && scaling["factor"].is_number() && type != "llama3" && scaling.find("original_max_position_embeddings") == nullptr)
+  if (scaling.is_object() && scaling["factor"].is_number() && type != "llama3" &&
+      scaling.find("original_max_position_embeddings") == nullptr)
     c.shape.context_length = static_cast<int64_t>(static_cast<double>(c.shape.context_length) * scaling.get_double("factor", 1));
   c.windows.assign(static_cast<size_t>(c.shape.layers), 0);
   return c;

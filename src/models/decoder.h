@@ -14,14 +14,14 @@ namespace sgl {
 
 struct DecoderConfig {
   ModelShape shape;
-  int heads = 0;                  // H
-  int64_t mlp_width = 0;          // F
+  int heads = 0;          // H
+  int64_t mlp_width = 0;  // F
   float norm_eps = 1e-5f;
   bool qkv_bias = false, output_bias = false, mlp_bias = false;
   bool qk_norm = false;
-  bool tied = false;              // the head is the embedding
+  bool tied = false;  // the head is the embedding
   Rope rope;
-  std::vector<int> windows;       // [L] sliding window of each layer, 0: none
+  std::vector<int> windows;  // [L] sliding window of each layer, 0: none
 };
 
 // What all families read the same way. Errors name the key.

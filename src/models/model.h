@@ -20,14 +20,14 @@ namespace sgl {
 
 // What the engine has to know to serve a model.
 struct ModelShape {
-  std::string architecture;     // "LlamaForCausalLM"
-  std::string model_type;       // "llama"
-  int64_t vocab_size = 0;       // V
-  int64_t width = 0;            // D
-  int layers = 0;               // L
-  int groups = 0;               // G key/value heads
-  int head_width = 0;           // C
-  int64_t context_length = 0;   // positions the model was made for
+  std::string architecture;    // "LlamaForCausalLM"
+  std::string model_type;      // "llama"
+  int64_t vocab_size = 0;      // V
+  int64_t width = 0;           // D
+  int layers = 0;              // L
+  int groups = 0;              // G key/value heads
+  int head_width = 0;          // C
+  int64_t context_length = 0;  // positions the model was made for
 };
 
 // Thread: engine. Lives as long as Engine.

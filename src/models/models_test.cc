@@ -2,7 +2,6 @@
 // determinism rule at model level: chunked or whole, batched or alone, one thread or several, any page size: the same bits.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -83,7 +82,7 @@ class Harness {
   }
 
   struct Part {
-    int seq;                     // which cache
+    int seq;  // which cache
     int32_t first_pos;
     std::vector<TokenId> tokens;
   };
@@ -93,7 +92,8 @@ class Harness {
     for (const Part& part : parts) {
       const auto& table = tables_[static_cast<size_t>(part.seq)];
       step.first_row.push_back(step.size());
-      step.seqs.push_back({.pages = table.data(), .page_size = page_size_, .first_pos = part.first_pos, .rows = static_cast<int32_t>(part.tokens.size())});
+      step.seqs.push_back(
+          {.pages = table.data(), .page_size = page_size_, .first_pos = part.first_pos, .rows = static_cast<int32_t>(part.tokens.size())});
       for (size_t i = 0; i < part.tokens.size(); ++i) {
         const int32_t pos = part.first_pos + static_cast<int32_t>(i);
         step.hidden_rows.push_back(step.size());
@@ -136,7 +136,8 @@ double MaxRelativeError(const std::vector<float>& got, const float* want) {
   return worst / largest;
 }
 
-const std::vector<std::string> kDirectories = {"smollm2", "llama31", "llama_bias", "mistral_window", "mistral", "qwen2", "qwen2_yarn", "qwen3"};
+const std::vector<std::string> kDirectories = {"smollm2", "llama31", "llama_bias", "mistral_window",
+                                               "mistral", "qwen2",   "qwen2_yarn", "qwen3"};
 const std::vector<std::string> kGgufs = {"gguf_llama_legacy", "gguf_qwen3_k"};
 std::vector<std::string> All() {
   std::vector<std::string> all = kDirectories;
@@ -181,7 +182,8 @@ TEST_P(ModelGolden, LogitsAsServedAreClose) {
 
 TEST_P(ModelGolden, RowsDoNotDependOnTheirNeighbours) {
   const Golden golden = ReadGolden(GetParam());
-  Harness whole(GetParam(), WeightPrecision::kAuto, 1), chunked(GetParam(), WeightPrecision::kAuto, 3, 1), batched(GetParam(), WeightPrecision::kAuto, 2, 64);
+  Harness whole(GetParam(), WeightPrecision::kAuto, 1), chunked(GetParam(), WeightPrecision::kAuto, 3, 1),
+      batched(GetParam(), WeightPrecision::kAuto, 2, 64);
   const std::vector<TokenId>& prompt = golden.prompts[0];
   const std::vector<float> expected = whole.Run({{0, 0, prompt}});
 
@@ -198,7 +200,8 @@ TEST_P(ModelGolden, RowsDoNotDependOnTheirNeighbours) {
   parts.insert(parts.begin() + 2, {7, 0, prompt});
   const std::vector<float> batch = batched.Run(parts);
   const size_t first = (3 + 4) * static_cast<size_t>(golden.vocab);
-  EXPECT_EQ(expected, std::vector<float>(batch.begin() + static_cast<std::ptrdiff_t>(first), batch.begin() + static_cast<std::ptrdiff_t>(first + expected.size())))
+  EXPECT_EQ(expected, std::vector<float>(batch.begin() + static_cast<std::ptrdiff_t>(first),
+                                         batch.begin() + static_cast<std::ptrdiff_t>(first + expected.size())))
       << "batched, page size 64, 2 threads";
 }
 

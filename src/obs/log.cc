@@ -34,11 +34,16 @@ constexpr LevelStyle kStyles[] = {{"DEBUG", "\033[2m"}, {"INFO", ""}, {"WARNING"
 void SetLogLevel(LogLevel level) { threshold.store(level); }
 
 bool SetLogLevel(std::string_view name) {
-  if (name == "debug") SetLogLevel(LogLevel::kDebug);
-  else if (name == "info") SetLogLevel(LogLevel::kInfo);
-  else if (name == "warning" || name == "warn") SetLogLevel(LogLevel::kWarning);
-  else if (name == "error" || name == "critical") SetLogLevel(LogLevel::kError);
-  else return false;
+  if (name == "debug")
+    SetLogLevel(LogLevel::kDebug);
+  else if (name == "info")
+    SetLogLevel(LogLevel::kInfo);
+  else if (name == "warning" || name == "warn")
+    SetLogLevel(LogLevel::kWarning);
+  else if (name == "error" || name == "critical")
+    SetLogLevel(LogLevel::kError);
+  else
+    return false;
   return true;
 }
 

@@ -19,7 +19,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kWarmUpTimeout{600000};
 constexpr milliseconds kAbortTimeout{5000};  // after the drain failed: how long aborted requests may take to end
 constexpr milliseconds kFlushTimeout{2000};  // last bytes of the last replies
 constexpr size_t kWaitingTexts = 16384;      // requests that wait for a text thread
@@ -131,7 +130,7 @@ void ApiServer::Impl::WarmUp() {
     warm_up_status = std::move(status);
     news.notify_all();
   });
-  const bool answered = Wait(kWarmUpTimeout);
+  const bool answered = Wait(config.warm_up_timeout);
   std::lock_guard lock(mutex);
   if (!answered) warm_up_status = Internal("the warm-up request was not answered");
   if (!warm_up_status.ok()) LOG_ERROR("Warm-up failed: {}", warm_up_status.error().message);

@@ -26,8 +26,9 @@ struct ApiConfig {
   int stream_interval = 1;
   int text_threads = 1;  // rendering, tokenizing, request parsing
   std::chrono::milliseconds shutdown_timeout{60000};
-  std::chrono::milliseconds health_timeout{20000};  // SGLANG_HEALTH_CHECK_TIMEOUT
-  bool health_generates = true;                     // SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION
+  std::chrono::milliseconds warm_up_timeout{600000};  // SGLANG_WARMUP_TIMEOUT
+  std::chrono::milliseconds health_timeout{20000};    // SGLANG_HEALTH_CHECK_TIMEOUT
+  bool health_generates = true;                       // SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION
   std::string version = "0.1.0";
   Json server_args;  // every option by its name, for /server_info; keys already masked
 };

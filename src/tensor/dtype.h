@@ -8,16 +8,31 @@
 namespace sgl {
 
 enum class DType : uint8_t {
-  kF32, kF16, kBF16, kI8, kI32, kI64, kU8, kBool, kF64,
+  kF32,
+  kF16,
+  kBF16,
+  kI8,
+  kI32,
+  kI64,
+  kU8,
+  kBool,
+  kF64,
   // GGUF block formats; the names are GGUF's.
-  kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
 };
 
 struct DTypeInfo {
   DType dtype;
-  std::string_view name;   // "F32", "Q4_K"
-  int block_elems;         // elements per block; 1 for plain types
-  int block_bytes;         // bytes per block
+  std::string_view name;  // "F32", "Q4_K"
+  int block_elems;        // elements per block; 1 for plain types
+  int block_bytes;        // bytes per block
 };
 
 const DTypeInfo& Info(DType dtype);

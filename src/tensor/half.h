@@ -24,8 +24,8 @@ inline uint16_t F32ToF16(float f) {
   const uint32_t u = std::bit_cast<uint32_t>(f), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7FFFFFFFu;
   if (magnitude > 0x7F800000u) return static_cast<uint16_t>(sign | 0x7E00u);
   if (magnitude >= 0x477FF000u) return static_cast<uint16_t>(sign | 0x7C00u);  // rounds to infinity
-  if (magnitude < 0x38800000u) {                                                // subnormal result: let the FPU round
-    const float rounded = std::bit_cast<float>(magnitude) + 0.5f;               // ulp of 0.5 is 2^-24, the fp16 subnormal step
+  if (magnitude < 0x38800000u) {                                               // subnormal result: let the FPU round
+    const float rounded = std::bit_cast<float>(magnitude) + 0.5f;              // ulp of 0.5 is 2^-24, the fp16 subnormal step
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(rounded) - 0x3F000000u));
   }
   const uint32_t rounded = magnitude + 0xFFFu + ((magnitude >> 13) & 1u);

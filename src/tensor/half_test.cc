@@ -47,8 +47,8 @@ TEST(Half, Fp16RoundsToNearestEven) {
 
 TEST(Half, Bf16KeepsNanAndRounds) {
   EXPECT_TRUE(std::isnan(BF16ToF32(F32ToBF16(std::numeric_limits<float>::quiet_NaN()))));
-  EXPECT_EQ(BF16ToF32(F32ToBF16(1.0f + 0x1p-8f)), 1.0f);                    // tie to even
-  EXPECT_EQ(BF16ToF32(F32ToBF16(1.0f + 0x3p-8f)), 1.0f + 0x4p-8f);          // tie to even, upwards
+  EXPECT_EQ(BF16ToF32(F32ToBF16(1.0f + 0x1p-8f)), 1.0f);            // tie to even
+  EXPECT_EQ(BF16ToF32(F32ToBF16(1.0f + 0x3p-8f)), 1.0f + 0x4p-8f);  // tie to even, upwards
   EXPECT_EQ(BF16ToF32(F32ToBF16(-std::numeric_limits<float>::infinity())), -std::numeric_limits<float>::infinity());
 }
 

@@ -16,11 +16,7 @@ struct Mat {
   // Columns [begin, begin + count) of every row.
   Mat Cols(int64_t begin, int64_t count) const { return {data + begin, rows, count, stride}; }
   Mat Rows(int64_t begin, int64_t count) const { return {data + begin * stride, count, cols, stride}; }
-  operator Mat<const T>() const
-    requires(!std::is_const_v<T>)
-  {
-    return {data, rows, cols, stride};
-  }
+  operator Mat<const T>() const requires(!std::is_const_v<T>) { return {data, rows, cols, stride}; }
 };
 
 template <class T>

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+//
 // Where everything lies in a packed panel of a block format: 16 output columns, K inputs in groups of 32.
 //
 //   panel = scales, padded to 64 bytes | codes
@@ -14,7 +16,6 @@
 //   Q4_1 Q5_1        per group 16 x d, 16 x m
 //   Q4_K Q5_K        per 256: 16 x d, 16 x dmin, then per group 16 x scale, 16 x min (bytes)
 //   Q6_K             per 256: 16 x d, 32 bytes unused, then per group 16 x scale of the first half, 16 x scale of the second (signed bytes)
-// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
 
@@ -22,10 +23,10 @@
 
 namespace sgl {
 
-inline constexpr int kGroup = 32;   // inputs per group
+inline constexpr int kGroup = 32;                                // inputs per group
 inline constexpr int kHighBits = 7, kHighUnit = 1 << kHighBits;  // a quantised activation is kHighUnit * high byte + low byte
-inline constexpr int kMaxQ = 127 * kHighUnit + 63;  // the largest one whose high byte rounds to 127
-inline constexpr int kSuper = 256;  // inputs per block of a K-quant
+inline constexpr int kMaxQ = 127 * kHighUnit + 63;               // the largest one whose high byte rounds to 127
+inline constexpr int kSuper = 256;                               // inputs per block of a K-quant
 inline constexpr int kSuperScaleBytes = 320;
 
 // Bits of a code; 0 for other types.
