@@ -12,15 +12,15 @@ import httpx
 import pytest
 
 from kits.idle import check_at_rest, requests_in_flight
-from kits.server import Server, free_port, wait_for
+from kits.server import Server, environment, free_port, wait_for
 
-SHUTDOWN_SECONDS = 60
+SHUTDOWN_SECONDS = 120
 START_FAILS_WITHIN = 60.0  # a hang is the failure, not a slow machine
-STREAM_TOKENS = 300
+STREAM_TOKENS = 150
 
 
-def run(binary, *arguments, stdin="", env=None):
-    return subprocess.run([binary, *arguments], input=stdin, capture_output=True, text=True, timeout=START_FAILS_WITHIN, env={**os.environ, **(env or {})})
+def run(binary, *arguments, stdin=""):
+    return subprocess.run([binary, *arguments], input=stdin, capture_output=True, text=True, timeout=START_FAILS_WITHIN, env=environment())
 
 
 @pytest.fixture
@@ -38,8 +38,21 @@ def own_server(binary, model, tmp_path):
 
 
 def long_stream(server):
-    body = {"text": "Once upon a time", "stream": True, "sampling_params": {"max_new_tokens": STREAM_TOKENS, "ignore_eos": True}}
+    body = {"text": "Once upon a time", "stream": True, "sampling_params": {"max_new_tokens": STREAM_TOKENS, "ignore_eos": True, "temperature": 0}}
     return httpx.stream("POST", server.url + "/generate", json=body, timeout=120)
+
+
+def first_event(chunks):
+    data = next(chunks)
+    assert data.startswith(b"data: {"), data
+    return data
+
+
+def last_event(data):
+    """The event before [DONE], which must be the last one."""
+    events = data.split(b"\n\n")
+    assert events[-2:] == [b"data: [DONE]", b""], events[-2:]
+    return json.loads(events[-3].removeprefix(b"data: "))
 
 
 def health(server):
@@ -53,15 +66,13 @@ def health(server):
 def test_shutdown_lets_streams_finish(own_server, which):
     server = own_server("--shutdown-timeout", str(SHUTDOWN_SECONDS))
     with long_stream(server) as reply:
-        lines = reply.iter_lines()
-        assert next(lines).startswith("data: {")
+        chunks = reply.iter_raw()
+        data = first_event(chunks)
         server.process.send_signal(which)
         wait_for(lambda: health(server) in (503, None), "unhealthy as soon as it is told to stop")
         refused = httpx.post(server.url + "/generate", json={"text": "x"}, timeout=30)
         assert refused.status_code == 503, "no new work"
-        events = [line[6:] for line in lines if line]
-    assert events[-1] == "[DONE]"
-    last = json.loads(events[-2])
+        last = last_event(data + b"".join(chunks))
     assert last["meta_info"]["finish_reason"] == {"type": "length", "length": STREAM_TOKENS}
     assert len(last["output_ids"]) == STREAM_TOKENS
     assert server.process.wait(SHUTDOWN_SECONDS) == 0, server.tail()
@@ -70,12 +81,11 @@ def test_shutdown_lets_streams_finish(own_server, which):
 def test_shutdown_does_not_wait_for_ever(own_server):
     server = own_server("--shutdown-timeout", "0")
     with long_stream(server) as reply:
-        lines = reply.iter_lines()
-        assert next(lines).startswith("data: {")
+        chunks = reply.iter_raw()
+        data = first_event(chunks)
         server.terminate()
-        events = [line[6:] for line in lines if line]
-    assert events[-1] == "[DONE]", "the client gets its end all the same"
-    assert "error" in json.loads(events[-2]) or json.loads(events[-2])["meta_info"]["finish_reason"]["type"] == "abort"
+        last = last_event(data + b"".join(chunks))  # the client gets its end all the same
+    assert "error" in last or last["meta_info"]["finish_reason"]["type"] == "abort", last
     assert server.process.wait(SHUTDOWN_SECONDS) == 0, server.tail()
 
 
@@ -90,8 +100,8 @@ def test_idle_connections_do_not_delay_the_end(own_server):
 def test_a_second_signal_ends_it_at_once(own_server):
     server = own_server()
     with long_stream(server) as reply:
-        lines = reply.iter_lines()
-        assert next(lines).startswith("data: {")
+        chunks = reply.iter_raw()
+        first_event(chunks)
         server.terminate()
         wait_for(lambda: health(server) in (503, None), "the first signal has been seen")
         server.terminate()
@@ -101,11 +111,11 @@ def test_a_second_signal_ends_it_at_once(own_server):
 def test_kill_and_restart_on_the_same_port(own_server):
     first = own_server()
     with long_stream(first) as reply:
-        lines = reply.iter_lines()
-        assert next(lines).startswith("data: {")
+        chunks = reply.iter_raw()
+        first_event(chunks)
         assert first.kill() == -signal.SIGKILL
         with pytest.raises(httpx.TransportError):
-            list(lines)
+            list(chunks)
     second = own_server(port=first.port)
     check_at_rest(second)
 

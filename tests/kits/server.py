@@ -29,6 +29,11 @@ def die_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def environment(extra=None):
+    """Ours for a process of the product, without the variables that only tests know."""
+    return {**{name: value for name, value in os.environ.items() if name not in ("SGLANG_BINARY", "SGLANG_TEST_MODEL")}, **(extra or {})}
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,7 +62,7 @@ class Server:
         command = [str(binary), "serve", "--model-path", self.model, "--host", "127.0.0.1", "--port", str(self.port), *flags]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                            preexec_fn=die_with_parent, env={**os.environ, **(env or {})})
+                                            preexec_fn=die_with_parent, env=environment(env))
 
     @property
     def pid(self):
