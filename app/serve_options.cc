@@ -41,8 +41,8 @@ void VisitModel(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("tokenizer-path", engine.tokenizer_path, "where the tokenizer is; unset: in the model", OptionTrait::kZeroIsUnset);
   field("revision", o.revision, "branch, tag or commit of a model in the Hugging Face cache; unset: main", OptionTrait::kZeroIsUnset);
-  field("load-format", engine.load_format, "where weights come from; dummy: random ones",
-        Choices{{"auto", "safetensors", "gguf", "dummy"}});
+  field("load-format", engine.load_format, "the form that the model must have; auto: whatever it has",
+        Choices{{"auto", "safetensors", "gguf"}});
   field("dtype", engine.dtype, "type of weights and activations that are not quantised",
         Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
   field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
@@ -94,7 +94,7 @@ void VisitScheduling(ServeOptions& o, Options& field) {
   field("chunked-prefill-size", sched.chunked_prefill_size, "prompt tokens per step, a multiple of the page size; -1: whole prompts",
         OptionTrait::kHumanInt, Range{-1, 1 << 24});
   field("max-prefill-tokens", sched.max_prefill_tokens, "prompt tokens of one prefill batch", OptionTrait::kHumanInt, Range{1, 1 << 28});
-  field("schedule-policy", sched.schedule_policy, "who goes first", Choices{{"fcfs", "lpm", "random", "dfs-weight", "lof"}});
+  field("schedule-policy", sched.schedule_policy, "who goes first", Choices{{"fcfs", "lpm", "lof"}});
   field("schedule-conservativeness", sched.schedule_conservativeness, "above 1: admit later, retract less", Range{0, kInfinity});
   field("disable-radix-cache", engine.disable_radix_cache, "do not reuse the keys and values of common prefixes");
   field("random-seed", engine.random_seed, "seed of sampling; unset: a random one");

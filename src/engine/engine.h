@@ -51,7 +51,7 @@ struct EngineConfig {
   std::string served_model_name;        // "" : model_path
   std::string dtype = "auto";           // auto, float32, float16/half, bfloat16
   std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32
-  std::string load_format = "auto";
+  std::string load_format = "auto";     // auto, safetensors, gguf
   std::string json_model_override_args = "{}";
   int64_t context_length = 0;         // 0: the model's
   bool allow_longer_context = false;  // SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN

@@ -422,6 +422,7 @@ TEST(Engine, StartErrorsNameTheOption) {
   };
   EXPECT_NE(failure([](EngineConfig& c) { c.dtype = "int3"; }).find("--dtype"), std::string::npos);
   EXPECT_NE(failure([](EngineConfig& c) { c.kv_cache_dtype = "int3"; }).find("--kv-cache-dtype"), std::string::npos);
+  EXPECT_NE(failure([](EngineConfig& c) { c.load_format = "gguf"; }).find("--load-format"), std::string::npos);
   EXPECT_NE(failure([](EngineConfig& c) { c.page_size = 24; }).find("--page-size"), std::string::npos);
   EXPECT_NE(failure([](EngineConfig& c) { c.context_length = 100000; }).find("--context-length"), std::string::npos);
   EXPECT_NE(failure([](EngineConfig& c) { c.max_total_tokens = 8; }).find("--max-total-tokens"), std::string::npos);

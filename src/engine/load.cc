@@ -159,6 +159,9 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   loaded.pool = std::make_unique<ThreadPool>(threads, threads <= static_cast<int>(cpus.size()) ? cpus : std::vector<int>{});
 
   TRY(const ModelFiles files, OpenModel(config.model_path));
+  if (config.load_format != "auto" && (config.load_format == "gguf") != files.is_gguf)
+    return InvalidArgument(fmt::format("--load-format {}: {} is {}", config.load_format, config.model_path,
+                                       files.is_gguf ? "a GGUF file" : "a safetensors directory"));
   TRY(const Json model_config, EffectiveConfig(files.config, config.json_model_override_args));
   if (config.tokenizer_path.empty() || config.tokenizer_path == config.model_path) {
     TRY(loaded.tokenizer, LoadModelTokenizer(files));

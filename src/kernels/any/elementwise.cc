@@ -118,8 +118,9 @@ void Quantise(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> 
         I32x16 high = SetI(0), low = SetI(0);
         if (step != 0.0f) {
           const F32x16 limit = Set(static_cast<float>(kMaxQ)), wanted = Div(Load(in + half), Set(step));
-          // NaN rounds to a number far below. The unit is a power of two, so the split is exact.
-          const I32x16 whole = MaxI(Round(Max(Sub(Zero(), limit), Min(limit, wanted))), SetI(-kMaxQ));
+          // NaN rounds to anything, which the second clamp brings back. The unit is a power of two, so the split is exact.
+          const I32x16 rounded = Round(Max(Sub(Zero(), limit), Min(limit, wanted)));
+          const I32x16 whole = MinI(MaxI(rounded, SetI(-kMaxQ)), SetI(kMaxQ));
           high = Round(Mul(ToF32(whole), Set(1.0f / kHighUnit)));
           low = Round(Fma(ToF32(high), Set(-static_cast<float>(kHighUnit)), ToF32(whole)));
           total = Add(total, whole);
