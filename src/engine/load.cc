@@ -2,9 +2,11 @@
 #include "engine/load.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -49,6 +51,15 @@ std::function<void(int64_t, int64_t)> ProgressBar() {
     }
     last = percent;
   };
+}
+
+// SGLANG_CPU_ISA must name a table that exists here: running another one silently would answer the user's question wrongly.
+Status CheckForcedIsa() {
+  const char* forced = std::getenv("SGLANG_CPU_ISA");
+  if (forced == nullptr || *forced == '\0' || ForcedIsaIsValid(forced)) return {};
+  std::vector<std::string_view> names;
+  for (const Kernels& table : AllKernels()) names.push_back(table.isa);
+  return InvalidArgument(fmt::format("SGLANG_CPU_ISA={}: this build on this processor has {}", forced, fmt::join(names, ", ")));
 }
 
 // config.json with --json-model-override-args laid over it, one level deep.
@@ -149,6 +160,7 @@ MemoryBudget ReadMemoryBudget() {
 
 Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   LoadedModel loaded;
+  TRY_STATUS(CheckForcedIsa());
   TRY(const WeightPrecision precision, Precision(config.dtype));
   TRY(const DType kv_type, KvType(config.kv_cache_dtype, precision));
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))

@@ -10,6 +10,7 @@ import struct
 import pytest
 
 from conftest import GOLDENS
+from kits.server import ServerDied
 
 NEAR_TIE = 1e-3       # a gap between the two best logits that rounding may turn over
 MEAN_KL = 1e-3        # nats; default dtype against float32
@@ -98,14 +99,19 @@ def test_greedy_text(exact, reference):
     assert [reply["text"] for reply in replies] == whole
 
 
-def divergences(api, reference, tops):
+def cpu_flags():
+    with open("/proc/cpuinfo") as info:
+        return next((set(line.split()) for line in info if line.startswith("flags")), set())
+
+
+def divergences(api, cases, tops):
     """KL(transformers || ours) in nats, per prompt and position, with the reference's own continuation as context.
 
     Summed over the reference's likeliest tokens; all other tokens count as one. `token_ids_logprob` asks for exactly those ids, so
     nothing has to be guessed. Merging tokens can only lower a divergence, and the merged ones hold little.
     """
     out = []
-    for case, rows in zip(reference["cases"], tops):
+    for case, rows in zip(cases, tops):
         ids = sorted(set().union(*rows))
         reply = api.post_ok("/generate", {
             "input_ids": case["ids"] + case["greedy"][: len(rows)], "sampling_params": {"max_new_tokens": 0, "temperature": 0},
@@ -128,16 +134,28 @@ def divergences(api, reference, tops):
 
 
 def test_divergence_of_the_default(api, reference, tops):
-    kl = divergences(api, reference, tops)
+    kl = divergences(api, reference["cases"], tops)
     assert len(kl) == len(reference["cases"]) * reference["positions"]
     print(f"\ndefault dtype: KL {sum(kl) / len(kl):.3e} nats on average, {max(kl):.3e} at most, over {len(kl)} positions")
     assert sum(kl) / len(kl) < MEAN_KL
 
 
 def test_divergence_of_float32(exact, reference, tops):
-    kl = divergences(exact, reference, tops)
+    kl = divergences(exact, reference["cases"], tops)
     print(f"\nfloat32: KL {sum(kl) / len(kl):.3e} nats on average, {max(kl):.3e} at most")
     assert abs(sum(kl) / len(kl)) < FLOAT32_KL
+
+
+@pytest.mark.parametrize("isa, needs", [("portable", set()), ("avx2", {"avx2", "fma", "f16c"}), ("avx512", {"avx512f", "avx512bw", "avx512vl", "avx512dq"})])
+def test_every_instruction_set(isa, needs, server_with, client_of, reference, tops):
+    """A forced instruction set computes the same model; one that the processor lacks is refused by name."""
+    if not needs <= cpu_flags():
+        with pytest.raises(ServerDied, match=isa):
+            server_with("--max-total-tokens", "1024", env={"SGLANG_CPU_ISA": isa})
+        return
+    api = client_of(server_with("--max-total-tokens", "1024", env={"SGLANG_CPU_ISA": isa}))
+    kl = divergences(api, reference["cases"][-4:], tops[-4:])
+    assert sum(kl) / len(kl) < MEAN_KL
 
 
 def test_top_logprobs(api, reference):
