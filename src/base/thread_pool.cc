@@ -58,6 +58,7 @@ std::vector<int> UsableCpus() {
 // One generation of `round` is one Run. A worker that finds no work for a while parks on the condition variable.
 struct ThreadPool::State {
   int count = 1;
+  std::vector<int> cpus;
   std::vector<std::thread> workers;
 
   alignas(64) std::atomic<uint64_t> round{0};
@@ -106,9 +107,11 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int threads, std::vector<int> cpus) : state_(std::make_unique<State>()) {
   CHECK(threads >= 1);
   state_->count = threads;
+  state_->cpus = std::move(cpus);
   for (int i = 1; i < threads; ++i) {
-    state_->workers.emplace_back([this, i, cpus] {
-      if (!cpus.empty()) PinTo(cpus[static_cast<size_t>(i) % cpus.size()]);
+    state_->workers.emplace_back([this, i] {
+      const std::vector<int>& own = state_->cpus;
+      if (!own.empty()) PinTo(own[static_cast<size_t>(i) % own.size()]);
       pthread_setname_np(pthread_self(), ("compute-" + std::to_string(i)).c_str());
       state_->WorkerMain(i);
     });
@@ -122,6 +125,10 @@ ThreadPool::~ThreadPool() {
 }
 
 int ThreadPool::threads() const { return state_->count; }
+
+void ThreadPool::BindCaller() const {
+  if (!state_->cpus.empty()) PinTo(state_->cpus.front());
+}
 
 void ThreadPool::RunErased(int tasks, Call call, const void* job) {
   State& s = *state_;

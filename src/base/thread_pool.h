@@ -20,6 +20,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
+  // Pins the calling thread as worker 0. For the thread that will call Run.
+  void BindCaller() const;
 
   // Calls job(task, worker) once for every task in [0, tasks), in any order, on any worker in [0, threads()); returns when all are
   // done. Tasks are handed out one by one, so a worker that the machine pauses costs one task, not half of the work.

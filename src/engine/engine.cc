@@ -187,12 +187,11 @@ void Engine::Impl::Handle(SubmitMessage message) {
   auto active = std::make_unique<ActiveRequest>(message.id, std::move(message.request), std::move(message.sink),
                                                 std::move(message.stop_regex), *loaded_.tokenizer,
                                                 sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
-  ActiveRequest& entry = *active_.emplace(Index(message.id), std::move(active)).first->second;
+  active_.emplace(Index(message.id), std::move(active));
   const Status added = scheduler_.Add(std::move(scheduled), now);
   if (added.ok()) return;
   const Error& error = added.error();
   const bool full = error.code == Code::kExhausted;
-  (void)entry;
   End({{message.id, Finish::Abort(error.message, full ? 503 : 400, full ? "ServiceUnavailableError" : "BadRequestError")}});
 }
 
@@ -277,7 +276,11 @@ bool Engine::Impl::Step() {
   HandleInbox();
   End(scheduler_.Sweep(clock_.Now()));
   ended_.clear();
+  const SchedStats before = scheduler_.stats();
   const StepPlan& plan = scheduler_.Plan(clock_.Now(), ended_);
+  if (const SchedStats after = scheduler_.stats(); after.retractions > before.retractions)
+    LOG_INFO("KV cache pool is full. Retract requests. #retracted_reqs: {}, #new_token_ratio: {:.4f} -> {:.4f}",
+             after.retractions - before.retractions, before.new_token_ratio, after.new_token_ratio);
   End(ended_);
   if (plan.empty()) return false;
 
@@ -338,6 +341,7 @@ void Engine::Impl::WhenIdle() {
 void Engine::Impl::Main() {
   AssertRole(engine_thread);
   pthread_setname_np(pthread_self(), "engine");
+  loaded_.pool->BindCaller();
   while (!stop_.load()) {
     const bool worked = Step();
     if (!worked || !flushes_.empty()) WhenIdle();

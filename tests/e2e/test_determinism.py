@@ -159,8 +159,8 @@ def test_retracted(server_with, client_of, alone):
 
 
 def test_a_full_pool_retracts(server_with, client_of, api):
-    """Without help from the environment: twelve answers of 100 tokens do not fit into 768, but an optimist lets them in."""
-    other = client_of(server_with("--max-total-tokens", "768", env={"SGLANG_INIT_NEW_TOKEN_RATIO": "0.05"}))
+    """Twelve answers of 100 tokens do not fit into 768, but an optimist lets them in, one prompt a step."""
+    other = client_of(server_with("--max-total-tokens", "768", "--chunked-prefill-size", "16", env={"SGLANG_INIT_NEW_TOKEN_RATIO": "0.05"}))
     prompts = [prose(10, 200 + i) for i in range(12)]
     params = {"max_new_tokens": 100, "ignore_eos": True, "temperature": 1}
     body = {"text": prompts, "return_logprob": True, "sampling_params": [{**params, "sampling_seed": i} for i in range(12)]}
