@@ -35,6 +35,8 @@ struct SamplingParams {
   std::vector<std::pair<TokenId, float>> logit_bias;
   std::optional<int64_t> sampling_seed;  // the same seed gives the same tokens, always
   std::optional<int> stream_interval;
+  // At most one of these: what the output has to match, as SGLang's fields of the same names say it.
+  std::optional<std::string> json_schema, regex, ebnf, structural_tag;
 };
 
 // One prompt, one sample: what Engine::Submit takes.
@@ -48,6 +50,8 @@ struct GenerateRequest {
   std::vector<TokenId> token_ids_logprob;
   std::string extra_key;  // cache namespace
   int64_t priority = 0;
+  std::vector<TokenId> think_end;          // not empty: the output starts with reasoning; the grammar holds after these tokens
+  std::optional<int64_t> thinking_budget;  // reasoning tokens before think_end is forced
   bool internal = false;  // health probe: not logged
 };
 
