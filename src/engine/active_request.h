@@ -1,6 +1,7 @@
 // What the engine keeps of one living request: its text so far, its sampling state, what it still owes the sink.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/sessions.h"
 #include "text/regex.h"
 #include "text/tokenizer.h"
 
@@ -23,6 +25,8 @@ class ActiveRequest {
   RequestId id() const { return id_; }
   const GenerateRequest& request() const { return request_; }
   int64_t max_new_tokens() const { return max_new_tokens_; }
+  void set_sink(Sink sink) { sink_ = std::move(sink); }
+  void set_session(std::shared_ptr<SessionNode> node) { session_ = std::move(node); }
   int64_t output_tokens() const { return output_tokens_; }
   const std::vector<TokenId>& stop_ids() const { return stop_ids_; }
 
@@ -38,6 +42,7 @@ class ActiveRequest {
   void Sample(std::span<float> logits);  // chooses the next token, keeps the result
   // Text side of the chosen token: what the scheduler's Commit needs to know. Call once after Sample, on the engine thread.
   Sampled Decide();
+  void DropChoice() { has_choice_ = false; }  // the step failed
   // After Commit: the delta for this step, sent to the sink. finish ends the request: no more calls after it.
   void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
 
@@ -54,6 +59,8 @@ class ActiveRequest {
   StreamDecoder decoder_;
   StopMatcher matcher_;
   SamplerState sampler_;
+
+  std::shared_ptr<SessionNode> session_;  // null: in no session
 
   int64_t output_tokens_ = 0;
   int64_t cached_tokens_ = 0;

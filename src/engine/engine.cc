@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <deque>
+#include <exception>
 #include <random>
 #include <thread>
 #include <unordered_map>
@@ -18,7 +20,9 @@
 #include "base/thread_role.h"
 #include "engine/active_request.h"
 #include "engine/load.h"
+#include "engine/sessions.h"
 #include "engine/step_log.h"
+#include "engine/weights_update.h"
 #include "obs/log.h"
 
 namespace sgl {
@@ -26,6 +30,7 @@ namespace {
 
 struct SubmitMessage {
   RequestId id;
+  std::string rid;
   GenerateRequest request;
   Sink sink;
   std::vector<Regex> stop_regex;
@@ -39,8 +44,26 @@ struct FlushMessage {
   TimePoint deadline;
   std::function<void(bool)> done;
 };
+struct ControlMessage {
+  ControlRequest request;
+  ControlDone done;
+};
 struct WakeMessage {};
-using Message = std::variant<WakeMessage, SubmitMessage, AbortMessage, FlushMessage>;
+using Message = std::variant<WakeMessage, SubmitMessage, AbortMessage, FlushMessage, ControlMessage>;
+
+// Clients must be told even when memory is short for a while.
+template <class F>
+void Retry(F&& f) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    try {
+      return f();
+    } catch (const std::exception&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  CHECK(false && "no memory to end the requests with");
+}
 
 // "<rid>" itself, or a member "<rid>_<index>" of its batch.
 bool IsRidOrMember(const std::string& rid, const std::string& asked) {
@@ -56,8 +79,9 @@ struct Engine::Impl {
       : config_(config),
         loaded_(std::move(loaded)),
         inbox_(static_cast<size_t>(config.max_queued_inbox)),
-        scheduler_(loaded_.sched, *loaded_.cache),
+        scheduler_(std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache)),
         step_log_(config.decode_log_interval) {
+    info_.store(&infos_.emplace_back(loaded_.info));
     std::random_device entropy;
     seed_base_ = config.random_seed ? static_cast<uint64_t>(*config.random_seed) : (uint64_t{entropy()} << 32 | entropy());
     thread_ = std::thread([this] { Main(); });
@@ -79,11 +103,34 @@ struct Engine::Impl {
   // ---- engine thread ----
   void Main();
   void HandleInbox() REQUIRES(engine_thread);
-  void Handle(SubmitMessage message) REQUIRES(engine_thread);
+  void Handle(Message& message) REQUIRES(engine_thread);
+  void Handle(SubmitMessage& message) REQUIRES(engine_thread);
+  void Refuse(SubmitMessage& message, const std::exception& error) REQUIRES(engine_thread);
   void Handle(const AbortMessage& message) REQUIRES(engine_thread);
+  void AbortOne(const ActiveRequest& active) REQUIRES(engine_thread);
   bool Step() REQUIRES(engine_thread);  // false: nothing to do
   void RunModel(const StepPlan& plan) REQUIRES(engine_thread);
   void End(const std::vector<Ended>& ended) REQUIRES(engine_thread);
+  void StartOver(const char* what) REQUIRES(engine_thread);
+  void RecoverFrom(const std::exception& error) REQUIRES(engine_thread);
+
+  // One per ControlRequest; nothing: `done` was kept and is answered later.
+  using Answer = std::optional<Result<std::string>>;
+  Answer Do(OpenSession& open, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(CloseSession& close, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(PauseGeneration& pause, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(ContinueGeneration& go_on, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(UpdateWeights& update, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(SetWeightVersion& set, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(LimitRunningRequests& limit, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(SlowDown& slow, ControlDone& done) REQUIRES(engine_thread);
+  Answer Do(AbortByPrefix& abort, ControlDone& done) REQUIRES(engine_thread);
+  void Continue() REQUIRES(engine_thread);
+  bool holds_back() const { return paused_ || weights_ready_.load(); }  // newcomers are kept out of the scheduler
+  void ReleaseHeld() REQUIRES(engine_thread);
+  void ExchangeWeights() REQUIRES(engine_thread);
+  Status TryExchangeWeights() REQUIRES(engine_thread);
+  void ChangeInfo(EngineInfo info) REQUIRES(engine_thread) { info_.store(&infos_.emplace_back(std::move(info))); }
   void WhenIdle() REQUIRES(engine_thread);
   void PublishStats() REQUIRES(engine_thread);
 
@@ -101,13 +148,28 @@ struct Engine::Impl {
   mutable Mutex stats_mutex_;  // a snapshot for other threads; copied in and out once a step
   EngineStats stats_ GUARDED_BY(stats_mutex_);
 
-  Scheduler scheduler_;
+  std::deque<EngineInfo> infos_;  // every version stays: readers keep references, and there are few
+  std::atomic<const EngineInfo*> info_{nullptr};
+  std::atomic<uint64_t> steps_begun_{0};
+  std::atomic<bool> busy_{false};
+
+  std::unique_ptr<Scheduler> scheduler_;
   std::unordered_map<uint64_t, std::unique_ptr<ActiveRequest>> active_;
+  Sessions sessions_;
+  TimePoint last_reap_{};
+  bool paused_ = false;
+  TimePoint paused_since_{};
+  std::vector<std::pair<SchedRequest, TimePoint>> held_;  // accepted, but kept out of the scheduler
+  double sleep_per_step_s_ = 0;
+  std::unique_ptr<WeightsUpdate> weights_update_;
+  std::atomic<bool> weights_ready_{false};  // weights_update_ has its result
   std::vector<FlushMessage> flushes_;
   std::vector<Message> messages_;
   std::vector<LogitsRow> wanted_;
   std::vector<Sampled> sampled_;
   std::vector<Ended> ended_;
+  std::vector<RequestId> stepped_;
+  std::vector<std::exception_ptr> task_errors_;
   StepLog step_log_;
   bool was_idle_ = false;
   std::thread thread_;  // last: starts when everything else is there
@@ -125,7 +187,7 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
         fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
                     "--allow-auto-truncate.",
                     length, loaded_.info.max_req_input_len));
-  if (request.logprob_start_len > length)
+  if (request.logprob_start_len > length && !request.session)
     return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
   for (const auto& [token, bias] : request.sampling.logit_bias)
     if (token < 0 || token >= loaded_.info.vocab_size)
@@ -142,7 +204,13 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
     MutexLock lock(rids_mutex_);
     if (!rids_.insert(rid).second) return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
   }
-  if (!inbox_.Push(SubmitMessage{id, std::move(request), std::move(sink), std::move(stop_regex)})) {
+  bool accepted = false;
+  try {
+    accepted = inbox_.Push(SubmitMessage{id, rid, std::move(request), std::move(sink), std::move(stop_regex)});
+  } catch (const std::bad_alloc&) {
+    LOG_WARNING("Request {} refused: out of memory", rid);
+  }
+  if (!accepted) {
     ForgetRid(rid);
     return Error{Code::kExhausted, "The request queue is full."};
   }
@@ -161,12 +229,40 @@ bool Engine::Impl::Drain(std::chrono::milliseconds timeout) NO_THREAD_SAFETY_ANA
   return all_ended_.wait_for(lock, timeout, [&]() NO_THREAD_SAFETY_ANALYSIS { return rids_.empty(); });
 }
 
-void Engine::Impl::Handle(SubmitMessage message) {
+// Input length after a session's context was added: Submit has seen only what the client sent.
+Status CheckLength(const GenerateRequest& request, const EngineInfo& info) {
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (length > info.max_req_input_len)
+    return InvalidArgument(
+        fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
+                    "--allow-auto-truncate.",
+                    length, info.max_req_input_len));
+  if (request.logprob_start_len > length)
+    return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
+  return {};
+}
+
+void Engine::Impl::Handle(SubmitMessage& message) {
+  const EngineInfo& info = loaded_.info;
+  const TimePoint now = clock_.Now();
+  std::shared_ptr<SessionNode> node;
+  Status status;
+  if (message.request.session) {
+    std::vector<RequestId> replaced;
+    auto joined = sessions_.Join(message.id, message.request, loaded_.tokenizer->bos, now, replaced);
+    if (joined.ok()) {
+      node = *std::move(joined);
+      status = CheckLength(message.request, info);
+    } else {
+      status = joined.error();
+    }
+    for (const RequestId id : replaced)
+      if (const auto found = active_.find(Index(id)); found != active_.end()) AbortOne(*found->second);
+  }
+
   const GenerateRequest& request = message.request;
   const SamplingParams& sampling = request.sampling;
   const auto length = static_cast<int64_t>(request.prompt.size());
-  const EngineInfo& info = loaded_.info;
-
   std::vector<TokenId> stop_ids = sampling.stop_token_ids;
   stop_ids.insert(stop_ids.end(), info.eos_ids.begin(), info.eos_ids.end());
   const int64_t pages = (length + info.page_size - 1) / info.page_size * info.page_size;
@@ -182,47 +278,123 @@ void Engine::Impl::Handle(SubmitMessage message) {
                          .min_new_tokens = sampling.min_new_tokens,
                          .logprob_start_len = request.return_logprob ? request.logprob_start_len : -1,
                          .extra_key = request.extra_key,
-                         .priority = request.priority};
-  const TimePoint now = clock_.Now();
-  auto active = std::make_unique<ActiveRequest>(message.id, std::move(message.request), std::move(message.sink),
-                                                std::move(message.stop_regex), *loaded_.tokenizer,
-                                                sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
-  active_.emplace(Index(message.id), std::move(active));
-  const Status added = scheduler_.Add(std::move(scheduled), now);
-  if (added.ok()) return;
-  const Error& error = added.error();
-  const bool full = error.code == Code::kExhausted;
-  End({{message.id, Finish::Abort(error.message, full ? 503 : 400, full ? "ServiceUnavailableError" : "BadRequestError")}});
+                         .priority = request.priority,
+                         .routing_key = request.routing_key};
+  auto active =
+      std::make_unique<ActiveRequest>(message.id, std::move(message.request), Sink(), std::move(message.stop_regex), *loaded_.tokenizer,
+                                      sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
+  active->set_session(std::move(node));
+  active_.emplace(Index(message.id), std::move(active)).first->second->set_sink(std::move(message.sink));
+  message.sink = nullptr;
+  if (status.ok()) {
+    if (holds_back()) {
+      held_.emplace_back(std::move(scheduled), now);
+      return;
+    }
+    status = scheduler_->Add(std::move(scheduled), now);
+  }
+  if (status.ok()) return;
+  const Error& error = status.error();
+  const bool unavailable = error.code == Code::kExhausted || error.code == Code::kUnavailable;
+  End({{message.id, Finish::Abort(error.message, unavailable ? 503 : 400, unavailable ? "ServiceUnavailableError" : "BadRequestError")}});
+}
+
+// The scheduler only marks it; one that is held back ends at once.
+void Engine::Impl::AbortOne(const ActiveRequest& active) {
+  const RequestId id = active.id();
+  const auto held = std::find_if(held_.begin(), held_.end(), [&](const auto& entry) { return entry.first.id == id; });
+  if (held == held_.end()) return scheduler_->Abort(id, Finish::Abort("Aborted"));
+  held_.erase(held);
+  End({{id, Finish::Abort("Abort in waiting queue")}});
 }
 
 void Engine::Impl::Handle(const AbortMessage& message) {
-  if (message.what == AbortMessage::What::kId) {
-    scheduler_.Abort(message.id, Finish::Abort("Aborted"));
-    return;
+  std::vector<RequestId> ids;  // first: AbortOne may take an entry out of active_
+  if (message.what == AbortMessage::What::kId)
+    ids.push_back(message.id);
+  else
+    for (const auto& [id, active] : active_)
+      if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid)) ids.push_back(active->id());
+  for (const RequestId id : ids)
+    if (const auto found = active_.find(Index(id)); found != active_.end()) AbortOne(*found->second);
+}
+
+// It could not be taken; the client is told all the same.
+void Engine::Impl::Refuse(SubmitMessage& message, const std::exception& error) {
+  active_.erase(Index(message.id));
+  Retry([&] {
+    TokenDelta delta;
+    delta.id = message.id;
+    delta.finish = Finish::Abort(fmt::format("The request could not be taken: {}", error.what()), 500, "InternalServerError");
+    delta.e2e_latency_s = 1e-9;
+    message.sink(std::move(delta));
+  });
+  message.sink = nullptr;
+  ForgetRid(message.rid);
+}
+
+void Engine::Impl::Handle(Message& message) {
+  if (auto* submit = std::get_if<SubmitMessage>(&message)) {
+    try {
+      Handle(*submit);
+    } catch (const std::exception& e) {
+      if (submit->sink == nullptr) throw;  // it came as far as active_
+      Refuse(*submit, e);
+    }
   }
-  for (const auto& [id, active] : active_)
-    if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid))
-      scheduler_.Abort(active->id(), Finish::Abort("Aborted"));
+  if (const auto* abort = std::get_if<AbortMessage>(&message)) Handle(*abort);
+  if (auto* flush = std::get_if<FlushMessage>(&message)) flushes_.push_back(std::move(*flush));
+  if (auto* control = std::get_if<ControlMessage>(&message)) {
+    Answer answer = Internal("out of memory");
+    try {
+      answer = std::visit([&](auto& request) REQUIRES(engine_thread) { return Do(request, control->done); }, control->request);
+    } catch (const std::exception& e) {
+      LOG_ERROR("A control request failed: {}", e.what());
+    }
+    if (answer && control->done) control->done(*std::move(answer));
+  }
 }
 
 void Engine::Impl::HandleInbox() {
   inbox_.Drain(messages_);
+  std::exception_ptr failed;
   for (Message& message : messages_) {
-    if (auto* submit = std::get_if<SubmitMessage>(&message)) Handle(std::move(*submit));
-    if (auto* abort = std::get_if<AbortMessage>(&message)) Handle(*abort);
-    if (auto* flush = std::get_if<FlushMessage>(&message)) flushes_.push_back(std::move(*flush));
+    try {
+      Handle(message);
+    } catch (...) {  // the others must not be lost
+      failed = std::current_exception();
+    }
   }
   messages_.clear();
+  if (failed != nullptr) std::rethrow_exception(failed);
 }
 
 void Engine::Impl::End(const std::vector<Ended>& ended) {
   for (const Ended& e : ended) {
     const auto found = active_.find(Index(e.id));
     CHECK(found != active_.end());  // one Finish per accepted request
-    found->second->Deliver(e.finish, scheduler_.retractions_of(e.id), clock_.Now());
-    const std::string rid = found->second->request().rid;
+    found->second->Deliver(e.finish, scheduler_->retractions_of(e.id), clock_.Now());
+    const std::unique_ptr<ActiveRequest> gone = std::move(found->second);
     active_.erase(found);
-    ForgetRid(rid);
+    ForgetRid(gone->request().rid);
+  }
+}
+
+// Something outside the model threw, memory most likely: what the scheduler believes may be half done. Everybody ends with an error, and
+// the bookkeeping starts anew with an empty cache; the server lives on.
+void Engine::Impl::StartOver(const char* what) {
+  LOG_ERROR("Scheduler hit an exception: {}. All requests end with an error.", what);
+  scheduler_->Abandon();
+  loaded_.cache = std::make_unique<KvCache>(loaded_.cache->total_pages(), loaded_.cache->page_size(), loaded_.cache->uses_tree());
+  scheduler_ = std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache);
+  held_.clear();
+  const Finish finish = Finish::Abort(fmt::format("The scheduler had to start over: {}", what), 500, "InternalServerError");
+  while (!active_.empty()) {
+    const auto found = active_.begin();
+    found->second->Deliver(finish, 0, clock_.Now());
+    const std::unique_ptr<ActiveRequest> gone = std::move(found->second);
+    active_.erase(found);
+    ForgetRid(gone->request().rid);
   }
 }
 
@@ -252,8 +424,9 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
       if (i == 0 || wanted_[first + i].row != wanted_[first + i - 1].row) runs.emplace_back(i, i);
       runs.back().second = i + 1;
     }
-    loaded_.pool->Run(static_cast<int>(runs.size()), [&](int task, int) {
-      for (size_t i = runs[static_cast<size_t>(task)].first; i < runs[static_cast<size_t>(task)].second; ++i) {
+    task_errors_.assign(runs.size(), nullptr);  // an exception may not leave a compute thread
+    const auto sample = [&](size_t task) {
+      for (size_t i = runs[task].first; i < runs[task].second; ++i) {
         const LogitsRow at = wanted_[first + i];
         const PlanRow& row = plan.rows[static_cast<size_t>(at.row)];
         ActiveRequest& active = *active_.find(Index(row.id))->second;
@@ -264,7 +437,17 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
         else
           active.TakePromptLogits(row.first_pos + at.offset, values);
       }
+    };
+    task_errors_.assign(runs.size(), nullptr);  // an exception may not leave a compute thread
+    loaded_.pool->Run(static_cast<int>(runs.size()), [&](int task, int) {
+      try {
+        sample(static_cast<size_t>(task));
+      } catch (...) {
+        task_errors_[static_cast<size_t>(task)] = std::current_exception();
+      }
     });
+    for (const std::exception_ptr& error : task_errors_)
+      if (error != nullptr) std::rethrow_exception(error);
   });
   sampled_.clear();
   sampled_.reserve(sampling_rows);
@@ -273,41 +456,58 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
 }
 
 bool Engine::Impl::Step() {
-  HandleInbox();
-  End(scheduler_.Sweep(clock_.Now()));
+  if (paused_) {
+    End(scheduler_->SweepAborts());
+    return false;
+  }
+  End(scheduler_->Sweep(clock_.Now()));
   ended_.clear();
-  const SchedStats before = scheduler_.stats();
-  const StepPlan& plan = scheduler_.Plan(clock_.Now(), ended_);
-  if (const SchedStats after = scheduler_.stats(); after.retractions > before.retractions)
+  const SchedStats before = scheduler_->stats();
+  const StepPlan& plan = scheduler_->Plan(clock_.Now(), ended_);
+  const SchedStats after = scheduler_->stats();
+  if (after.retractions > before.retractions)
     LOG_INFO("KV cache pool is full. Retract requests. #retracted_reqs: {}, #new_token_ratio: {:.4f} -> {:.4f}",
              after.retractions - before.retractions, before.new_token_ratio, after.new_token_ratio);
+  if (after.preemptions > before.preemptions)
+    LOG_INFO("{} running request(s) gave way to a higher priority", after.preemptions - before.preemptions);
   End(ended_);
   if (plan.empty()) return false;
 
+  steps_begun_.fetch_add(1, std::memory_order_relaxed);
+  if (sleep_per_step_s_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(sleep_per_step_s_));
   const TimePoint begin = clock_.Now();
-  RunModel(plan);
-  std::vector<RequestId> stepped;
-  stepped.reserve(sampled_.size());
+  try {
+    RunModel(plan);
+  } catch (const std::exception& e) {
+    LOG_ERROR("A step with {} request(s) failed: {}", plan.rows.size(), e.what());
+    for (const PlanRow& row : plan.rows) active_.at(Index(row.id))->DropChoice();
+    sampled_.clear();
+    End(scheduler_->FailStep(
+        Finish::Abort(fmt::format("The step that computed this request failed: {}", e.what()), 500, "InternalServerError")));
+    return true;
+  }
+  stepped_.clear();
   for (const PlanRow& row : plan.rows)
-    if (row.sample) stepped.push_back(row.id);
-  step_log_.Record(plan, scheduler_.stats(), begin, clock_.Now());
-  const std::vector<Ended> ended = scheduler_.Commit(sampled_, clock_.Now());
+    if (row.sample) stepped_.push_back(row.id);
+  step_log_.Record(plan, scheduler_->stats(), begin, clock_.Now());
+  const std::vector<Ended> ended = scheduler_->Commit(sampled_, clock_.Now());
   PublishStats();  // before anybody is told: who sees its reply also sees a server without it
 
-  std::unordered_set<uint64_t> finished;
-  for (const Ended& e : ended) finished.insert(Index(e.id));
-  for (const RequestId id : stepped)
-    if (!finished.contains(Index(id))) active_.at(Index(id))->Deliver(std::nullopt, scheduler_.retractions_of(id), clock_.Now());
+  for (const RequestId id : stepped_)
+    if (scheduler_->knows(id)) active_.at(Index(id))->Deliver(std::nullopt, scheduler_->retractions_of(id), clock_.Now());
   End(ended);
 #ifndef NDEBUG
-  scheduler_.CheckInvariants();
+  scheduler_->CheckInvariants();
 #endif
   return true;
 }
 
 void Engine::Impl::PublishStats() {
   MutexLock lock(stats_mutex_);
-  stats_.sched = scheduler_.stats();
+  stats_.sched = scheduler_->stats();
+  stats_.sched.waiting += static_cast<int>(held_.size());
+  stats_.held = static_cast<int64_t>(held_.size());
+  stats_.paused = paused_;
   stats_.last_gen_throughput = step_log_.throughput();
   stats_.tokens_produced += static_cast<int64_t>(sampled_.size());
   sampled_.clear();
@@ -316,26 +516,40 @@ void Engine::Impl::PublishStats() {
 
 void Engine::Impl::WhenIdle() {
   const TimePoint now = clock_.Now();
-  const bool idle = scheduler_.idle();
+  const bool idle = scheduler_->idle() && held_.empty();
   if (idle && !was_idle_) {
     if (config_.check_when_idle) {
-      scheduler_.CheckInvariants();
+      scheduler_->CheckInvariants();
       loaded_.cache->CheckInvariants();
     }
     CHECK(active_.empty());
+  }
+  if (!was_idle_ || paused_) {
     MutexLock lock(stats_mutex_);
-    stats_.sched = scheduler_.stats();
+    stats_.sched = scheduler_->stats();
+    stats_.sched.waiting += static_cast<int>(held_.size());
+    stats_.held = static_cast<int64_t>(held_.size());
+    stats_.paused = paused_;
   }
   was_idle_ = idle;
+  if (now - last_reap_ > std::chrono::seconds(1)) {
+    last_reap_ = now;
+    sessions_.Reap(now);
+  }
+  const bool flushable = idle || (paused_ && !scheduler_->holds_pages());
   for (size_t i = 0; i < flushes_.size();) {
-    if (!idle && now < flushes_[i].deadline) {
+    if (!flushable && now < flushes_[i].deadline) {
       ++i;
       continue;
     }
-    if (idle) loaded_.cache->Flush();
-    flushes_[i].done(idle);
+    if (flushable) loaded_.cache->Flush();
+    flushes_[i].done(flushable);
     flushes_.erase(flushes_.begin() + static_cast<std::ptrdiff_t>(i));
   }
+}
+
+void Engine::Impl::RecoverFrom(const std::exception& error) {
+  Retry([&]() REQUIRES(engine_thread) { StartOver(error.what()); });
 }
 
 void Engine::Impl::Main() {
@@ -343,21 +557,165 @@ void Engine::Impl::Main() {
   pthread_setname_np(pthread_self(), "engine");
   loaded_.pool->BindCaller();
   while (!stop_.load()) {
-    const bool worked = Step();
-    if (!worked || !flushes_.empty()) WhenIdle();
+    bool worked = false;
+    busy_.store(true, std::memory_order_relaxed);
+    try {
+      HandleInbox();
+      if (paused_ && draining_.load()) Continue();  // a shutdown must not wait for somebody to call /continue_generation
+      if (weights_ready_.load()) ExchangeWeights();
+      worked = Step();
+      if (!worked || !flushes_.empty()) WhenIdle();
+    } catch (const std::exception& e) {
+      RecoverFrom(e);
+    }
+    busy_.store(false, std::memory_order_relaxed);
     if (!worked && !stop_.load()) {
       // Waiting requests may have deadlines; nothing else changes without a message.
-      inbox_.Wait(scheduler_.idle() ? std::chrono::milliseconds(500) : std::chrono::milliseconds(2));
+      inbox_.Wait(scheduler_->idle() || paused_ ? std::chrono::milliseconds(500) : std::chrono::milliseconds(2));
     } else {
       was_idle_ = false;
     }
   }
-  HandleInbox();
-  for (const auto& [id, active] : active_)
-    scheduler_.Abort(active->id(), Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError"));
-  End(scheduler_.Sweep(clock_.Now()));
+  try {
+    HandleInbox();
+  } catch (const std::exception& e) {
+    RecoverFrom(e);
+  }
+  const Finish bye = Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError");
+  for (const auto& [request, since] : std::exchange(held_, {})) End({{request.id, bye}});
+  for (const auto& [id, active] : active_) scheduler_->Abort(active->id(), bye);
+  End(scheduler_->SweepAborts());
   CHECK(active_.empty());
   for (FlushMessage& flush : flushes_) flush.done(false);
+  if (weights_update_ != nullptr) {
+    const std::unique_ptr<WeightsUpdate> update = std::move(weights_update_);
+    update->done(Error{Code::kUnavailable, "The server is shutting down."});
+  }
+}
+
+// ---- control ----
+Engine::Impl::Answer Engine::Impl::Do(OpenSession& open, ControlDone&) { return sessions_.Open(open, clock_.Now()); }
+
+Engine::Impl::Answer Engine::Impl::Do(CloseSession& close, ControlDone&) {
+  sessions_.Close(close.session_id);
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(PauseGeneration& pause, ControlDone&) {
+  if (pause.mode == PauseMode::kAbort) {
+    Handle(AbortMessage{.what = AbortMessage::What::kAll, .id = {}, .rid = {}});
+    End(scheduler_->SweepAborts());
+  }
+  if (pause.mode == PauseMode::kRetract) scheduler_->RetractAll(clock_.Now());
+  if (!paused_) paused_since_ = clock_.Now();
+  paused_ = true;
+  was_idle_ = false;
+  WhenIdle();  // who asks after the answer sees the state after it
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(ContinueGeneration&, ControlDone&) {
+  Continue();
+  return std::string();
+}
+
+void Engine::Impl::Continue() {
+  if (!std::exchange(paused_, false)) return;
+  scheduler_->ForgiveTime(clock_.Now() - paused_since_);
+  was_idle_ = false;
+  ReleaseHeld();
+}
+
+void Engine::Impl::ReleaseHeld() {
+  if (holds_back()) return;
+  for (auto& [request, since] : std::exchange(held_, {})) {
+    const RequestId id = request.id;
+    if (const Status added = scheduler_->Add(std::move(request), clock_.Now()); !added.ok())
+      End({{id, Finish::Abort(added.error().message, 503, "ServiceUnavailableError")}});
+  }
+}
+
+Engine::Impl::Answer Engine::Impl::Do(UpdateWeights& update, ControlDone& done) {
+  if (weights_update_ != nullptr) return Error{Code::kUnavailable, "Another weight update is under way."};
+  LOG_INFO("Loading new weights from {}", update.model_path);
+  const int threads = loaded_.info.threads;
+  weights_update_ = std::make_unique<WeightsUpdate>(std::move(update), config_, loaded_.model->shape(),
+                                                    Runner::ScratchBytes(*loaded_.model, threads), threads, std::move(done), [this] {
+                                                      weights_ready_.store(true);
+                                                      Post(WakeMessage{});
+                                                    });
+  weights_update_->abort_before = next_id_.load();
+  return {};
+}
+
+// The new weights are there. Waits until nobody depends on the old ones: newcomers are held back while those who run finish.
+void Engine::Impl::ExchangeWeights() {
+  WeightsUpdate& update = *weights_update_;
+  if (update.result().ok() && !paused_) {
+    if (update.asked.abort_all_requests) {
+      for (const auto& [id, active] : active_)
+        if (id < update.abort_before) scheduler_->Abort(active->id(), Finish::Abort("Aborted"));
+      End(scheduler_->SweepAborts());
+    }
+    if (!scheduler_->idle()) return;
+  }
+  const Status done = TryExchangeWeights();
+  const std::unique_ptr<WeightsUpdate> ended = std::move(weights_update_);
+  weights_ready_.store(false);
+  if (!done.ok()) LOG_ERROR("The weights stay as they are: {}", done.error().message);
+  ended->done(done.ok() ? Result<std::string>("Succeeded to update model weights.") : Result<std::string>(done.error()));
+  ReleaseHeld();
+}
+
+Status Engine::Impl::TryExchangeWeights() {
+  WeightsUpdate& update = *weights_update_;
+  if (!update.result().ok()) return update.result().error();
+  if (update.asked.flush_cache && scheduler_->holds_pages())
+    return InvalidArgument(
+        "flush_cache: requests that are paused in place hold KV cache of the old weights. Pause with mode \"retract\" or \"abort\", or "
+        "send flush_cache: false.");
+  std::unique_ptr<Model> old = std::move(loaded_.model);
+  loaded_.model = *std::move(update.result());
+  loaded_.runner->Use(*loaded_.model);
+  if (update.asked.flush_cache) loaded_.cache->Flush();
+  EngineInfo info = *info_.load();
+  info.model_path = update.asked.model_path;
+  info.served_model_name = update.asked.model_path;
+  ++info.weight_updates;
+  if (update.asked.weight_version) info.weight_version = *update.asked.weight_version;
+  info.weight_bytes = loaded_.model->weight_bytes();
+  ChangeInfo(std::move(info));
+  LOG_INFO("New weights from {}", update.asked.model_path);
+  return {};
+}
+
+Engine::Impl::Answer Engine::Impl::Do(SetWeightVersion& set, ControlDone&) {
+  if (set.abort_all_requests) Handle(AbortMessage{.what = AbortMessage::What::kAll, .id = {}, .rid = {}});
+  EngineInfo info = *info_.load();
+  info.weight_version = set.version;
+  ++info.weight_updates;
+  ChangeInfo(std::move(info));
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(LimitRunningRequests& limit, ControlDone&) {
+  if (limit.most < 1 || limit.most > loaded_.info.max_running_requests)
+    return InvalidArgument(fmt::format("must be in [1, {}], got {}", loaded_.info.max_running_requests, limit.most));
+  scheduler_->LimitRunning(limit.most);
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(SlowDown& slow, ControlDone&) {
+  sleep_per_step_s_ = slow.seconds;
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(AbortByPrefix& abort, ControlDone&) {
+  std::vector<RequestId> ids;
+  for (const auto& [id, active] : active_)
+    if (!abort.prefix.empty() && active->request().rid.compare(0, abort.prefix.size(), abort.prefix) == 0) ids.push_back(active->id());
+  for (const RequestId id : ids) AbortOne(*active_.at(Index(id)));
+  return std::string();
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -376,7 +734,11 @@ void Engine::FlushCache(std::chrono::milliseconds timeout, std::function<void(bo
   impl_->Post(FlushMessage{impl_->clock_.Now() + timeout, std::move(done)});
 }
 bool Engine::Drain(std::chrono::milliseconds timeout) { return impl_->Drain(timeout); }
-const EngineInfo& Engine::info() const { return impl_->loaded_.info; }
+void Engine::Control(ControlRequest request, ControlDone done) { impl_->Post(ControlMessage{std::move(request), std::move(done)}); }
+const EngineInfo& Engine::info() const { return *impl_->info_.load(); }
+EngineBeat Engine::beat() const {
+  return {impl_->steps_begun_.load(std::memory_order_relaxed), impl_->busy_.load(std::memory_order_relaxed)};
+}
 EngineStats Engine::stats() const {
   MutexLock lock(impl_->stats_mutex_);
   return impl_->stats_;

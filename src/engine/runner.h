@@ -32,15 +32,19 @@ class Runner {
   // Bytes that Create will take besides the store.
   static size_t ScratchBytes(const Model& model, int threads);
 
+  // From now on this model, whose shape and ScratchBytes are no larger than the first one's.
+  void Use(Model& model) { model_ = &model; }
+
   // wanted: ascending by (row, offset). use(first, logits): logits [count, V] of wanted[first, first + count), in order; may overwrite.
   void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t first, Mat<float> logits)>& use);
 
  private:
   Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
   void Append(const PlanRow& row, int32_t from, int32_t count);
+  void ClearPass();
   void RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use);
 
-  Model& model_;
+  Model* model_;
   KvStore store_;
   std::vector<KvLayer> layers_;
   int32_t page_size_;

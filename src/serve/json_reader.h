@@ -116,6 +116,9 @@ class JsonReader {
   std::string path_, error_;
 };
 
+// A body that may be empty, which is {}. Errors: not JSON.
+Result<Json> ReadBody(const std::string& body);
+
 // True for null, false, "", {}, [], and lists of these: what clients send for features they do not use.
 bool IsInert(const Json& value);
 

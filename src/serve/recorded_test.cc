@@ -139,7 +139,9 @@ Json Submitted(const GenerateRequest& r) {
   number("top_logprobs_num", r.top_logprobs_num, 0);
   if (!ids.empty()) out.Set("token_ids_logprob", Json(ids));
   if (!r.extra_key.empty()) out.Set("extra_key", r.extra_key);
-  number("priority", r.priority, int64_t{0});
+  if (r.priority) out.Set("priority", *r.priority);
+  if (!r.routing_key.empty()) out.Set("routing_key", r.routing_key);
+  if (r.session) out.Set("session", r.session->id);
   return out;
 }
 

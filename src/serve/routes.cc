@@ -37,6 +37,16 @@ constexpr Route kRoutes[] = {
     {"/v1/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize},
     {"/flush_cache", "GET POST", kAdmin, kHttp, kRefuses, HandleFlushCache},
     {"/abort_request", "POST", kAdmin, kHttp, kAnswers, HandleAbortRequest},
+    {"/open_session", "GET POST", kNormal, kHttp, kRefuses, HandleOpenSession},
+    {"/close_session", "GET POST", kNormal, kHttp, kRefuses, HandleCloseSession},
+    {"/pause_generation", "POST", kAdmin, kHttp, kRefuses, HandlePauseGeneration},
+    {"/continue_generation", "POST", kAdmin, kHttp, kAnswers, HandleContinueGeneration},
+    {"/set_internal_state", "POST PUT", kAdmin, kHttp, kRefuses, HandleSetInternalState},
+    {"/slow_down", "GET POST", kAdmin, kHttp, kRefuses, HandleSlowDown},
+    {"/update_weights_from_disk", "POST", kAdmin, kHttp, kRefuses, HandleUpdateWeightsFromDisk},
+    {"/update_weight_version", "POST", kAdmin, kHttp, kRefuses, HandleUpdateWeightVersion},
+    {"/get_weights_by_name", "GET POST", kAdmin, kText, kAnswers, HandleGetWeightsByName},
+    {"/weights_checker", "POST", kAdmin, kText, kAnswers, HandleWeightsChecker},
 };
 
 bool Matches(const Route& route, std::string_view path) {

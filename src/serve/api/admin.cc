@@ -39,16 +39,18 @@ void HandleFlushCache(ApiContext& context, const Exchange& exchange) {
 }
 
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange) {
-  const std::string& body = exchange->request().body;
-  const Result<Json> json = body.empty() ? Result<Json>(Json(Json::Object{})) : ParseJson(body);
-  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
+  const Result<Json> json = ReadBody(exchange->request().body);
+  if (!json.ok()) return SendError(*exchange, SchemaErrorReply(json.error().message));
   std::string rid;
-  bool abort_all = false;
-  const Status status = JsonReader(*json)("rid", rid)("abort_all", abort_all).status();
+  bool abort_all = false, prefix = false;
+  const Status status = JsonReader(*json)("rid", rid)("abort_all", abort_all)("prefix", prefix).status();
   if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
   if (abort_all) {
     LOG_INFO("Abort of all requests asked for");
     context.backend.AbortAll();
+  } else if (prefix && !rid.empty()) {
+    LOG_INFO("Abort of requests {}... asked for", rid);
+    context.backend.Control(AbortByPrefix{rid}, [](const Result<std::string>&) {});
   } else if (!rid.empty()) {
     LOG_INFO("Abort of request {} asked for", rid);
     context.backend.AbortRid(rid);

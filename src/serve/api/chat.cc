@@ -173,6 +173,7 @@ void HandleChat(ApiContext& context, const Exchange& exchange) {
   if (!json) return;
   Result<ChatBody> body = ParseChat(*json, context);
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  body->routing_key = RoutingKey(*json, exchange->request());
   if (const Status status = CheckChat(*body, *json, context, exchange->request()); !status.ok())
     return SendOpenAiError(*exchange, status.error());
   Result<std::vector<TokenId>> tokens = RenderChat(body->prompt, context);

@@ -24,8 +24,9 @@ struct GenerateBody {
   OneOrMany<int> top_logprobs_num;
   std::vector<SamplingAsked> sampling;  // from preferred and sampling_params: one, or one per prompt
   bool return_text_in_logprobs = false, stream = false;
-  int64_t priority = 0;
-  std::string extra_key;
+  std::optional<int64_t> priority;
+  std::string extra_key, routing_key;
+  OneOrMany<SessionParams> session;
 
   bool by_text() const { return text.set; }
   bool batch() const { return by_text() ? text.many : input_ids.many; }
@@ -39,7 +40,7 @@ Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) 
   field("return_logprob", body.return_logprob)("logprob_start_len", body.logprob_start_len);
   field("top_logprobs_num", body.top_logprobs_num)("token_ids_logprob", body.token_ids_logprob);
   field("return_text_in_logprobs", body.return_text_in_logprobs)("stream", body.stream);
-  field("priority", body.priority)("extra_key", body.extra_key);
+  field("priority", body.priority)("extra_key", body.extra_key)("session_params", body.session);
   TRY_STATUS(field.status());
   SamplingAsked preferred;
   if (context.config.preferred_sampling_params.is_object())
@@ -72,6 +73,7 @@ Status CheckBatch(const GenerateBody& body, const Json& json) {
   if (!body.top_logprobs_num.fits(batch)) return wrong_length("top_logprobs_num");
   if (!body.token_ids_logprob.fits(batch)) return wrong_length("token_ids_logprob");
   if (!body.rid.fits(batch)) return wrong_length("rid");
+  if (!body.session.fits(batch)) return wrong_length("session_params");
   const int64_t n = body.sampling.front().params.n;
   for (const SamplingAsked& sampling : body.sampling)
     if (sampling.params.n != n) return InvalidArgument("sampling_params: all entries must have the same n.");
@@ -117,6 +119,8 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, const Tokenize
   if (request.logprob_start_len == static_cast<int64_t>(request.prompt.size())) request.logprob_start_len = -1;  // nothing of the prompt
   request.extra_key = body.extra_key;
   request.priority = body.priority;
+  request.routing_key = body.routing_key;
+  if (body.session.set) request.session = body.session.at(i, {});
   plan.rids = Rids(body, i, static_cast<size_t>(request.sampling.n), context);
   return plan;
 }
@@ -309,6 +313,7 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
   Result<GenerateBody> body = ParseGenerate(*json, context);
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  body->routing_key = RoutingKey(*json, exchange->request());
   Result<std::vector<GenerateRequest>> requests = PlanGenerate(*body, *json, context, exchange->request());
   if (!requests.ok()) return SendGenerateError(*exchange, requests.error(), body->stream);
   LogReceived(context, "/generate", *requests);

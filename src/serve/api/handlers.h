@@ -22,6 +22,19 @@ void HandleGetLoad(ApiContext& context, const Exchange& exchange);
 void HandleFlushCache(ApiContext& context, const Exchange& exchange);
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
 
+void HandleOpenSession(ApiContext& context, const Exchange& exchange);
+void HandleCloseSession(ApiContext& context, const Exchange& exchange);
+
+void HandlePauseGeneration(ApiContext& context, const Exchange& exchange);
+void HandleContinueGeneration(ApiContext& context, const Exchange& exchange);
+void HandleSetInternalState(ApiContext& context, const Exchange& exchange);
+void HandleSlowDown(ApiContext& context, const Exchange& exchange);
+
+void HandleUpdateWeightsFromDisk(ApiContext& context, const Exchange& exchange);
+void HandleUpdateWeightVersion(ApiContext& context, const Exchange& exchange);
+void HandleGetWeightsByName(ApiContext& context, const Exchange& exchange);
+void HandleWeightsChecker(ApiContext& context, const Exchange& exchange);
+
 void HandlePing(ApiContext& context, const Exchange& exchange);
 void HandleHealth(ApiContext& context, const Exchange& exchange);
 void HandleHealthGenerate(ApiContext& context, const Exchange& exchange);

@@ -34,6 +34,8 @@ Json ServerArgs(const ApiContext& context) {
   args.Set("max_total_tokens", Json()).Set("max_prefill_tokens", Json()).Set("max_running_requests", info.max_running_requests);
   if (context.config.server_args.is_object())
     for (const auto& [name, value] : context.config.server_args.as_object()) args.Set(name, value);
+  if (info.weight_updates > 0)
+    args.Set("model_path", info.model_path).Set("served_model_name", ServedName(info)).Set("weight_version", info.weight_version);
   return args;
 }
 
@@ -73,7 +75,7 @@ Json Load(const ApiContext& context, std::string_view include) {
                            .Set("graph_gb", 0.0)
                            .Set("token_capacity", info.max_total_tokens));
   if (Includes(include, "queues"))
-    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", 0).Set("retracted", 0));
+    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", stats.held).Set("retracted", 0));
   load.Set("num_total_reqs", stats.sched.running + stats.sched.waiting);
   return load;
 }

@@ -35,7 +35,8 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
 
 Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(json, {"json_schema", "regex", "ebnf", "structural_tag", "custom_params", "return_cached_tokens_details"}));
+  TRY_STATUS(RefuseFields(
+      json, {"session_params", "json_schema", "regex", "ebnf", "structural_tag", "custom_params", "return_cached_tokens_details"}));
   const Json& format = json["response_format"];
   if (!format.is_null() && format["type"] != Json("text"))
     return InvalidArgument(fmt::format("'response_format' of type {} is not supported by this server.", DumpJson(format["type"])));
@@ -52,6 +53,7 @@ Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> promp
   TRY(plan.request.sampling, CheckSamplingParams(body.sampling, info.vocab_size));
   plan.request.extra_key = body.cache_salt + body.extra_key;
   plan.request.priority = body.priority;
+  plan.request.routing_key = body.routing_key;
   return plan;
 }
 

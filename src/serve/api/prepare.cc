@@ -25,7 +25,7 @@ Status RefuseFields(const Json& body, std::initializer_list<std::string_view> na
 }
 
 Status RefuseCommonFields(const Json& body) {
-  return RefuseFields(body, {"lora_path", "session_params", "custom_logit_processor", "return_hidden_states", "return_routed_experts"});
+  return RefuseFields(body, {"lora_path", "custom_logit_processor", "return_hidden_states", "return_routed_experts"});
 }
 
 Status CheckDpRank(const Json& body, const HttpRequest& request) {
@@ -41,6 +41,21 @@ Status CheckDpRank(const Json& body, const HttpRequest& request) {
   if (error != std::errc() || end != header.data() + header.size() || rank != 0)
     return InvalidArgument(fmt::format("X-Data-Parallel-Rank must be in [0, 0], got {}.", header));
   return {};
+}
+
+bool ReadJson(const Json& value, SessionParams& out, std::string& why) {
+  if (!value.is_object()) return WrongType(value, "an object", why);
+  JsonReader field(value);
+  field.Required("id", out.id)("rid", out.rid)("offset", out.offset)("replace", out.replace)("drop_previous_output",
+                                                                                             out.drop_previous_output);
+  if (field.status().ok()) return true;
+  why = "." + field.status().error().message;
+  return false;
+}
+
+std::string RoutingKey(const Json& body, const HttpRequest& request) {
+  const std::string_view header = FindHeader(request, "x-smg-routing-key");
+  return !header.empty() ? std::string(header) : body["routing_key"].is_string() ? body["routing_key"].as_string() : "";
 }
 
 Status CheckSamples(size_t prompts, int64_t n) {

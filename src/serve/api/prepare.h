@@ -20,6 +20,12 @@ Status RefuseCommonFields(const Json& body);
 // Data-parallel rank from the body or the X-Data-Parallel-Rank header: only rank 0 exists.
 Status CheckDpRank(const Json& body, const HttpRequest& request);
 
+// A target for JsonReader: {"id": "...", ...}, see SessionParams.
+bool ReadJson(const Json& value, SessionParams& out, std::string& why);
+
+// The X-SMG-Routing-Key header, else the body's routing_key; "" if there is neither. For --schedule-policy routing-key.
+std::string RoutingKey(const Json& body, const HttpRequest& request);
+
 // One HTTP request may become at most so many sub-requests, as many as the engine's inbox takes. An n below 1 is not looked at here.
 Status CheckSamples(size_t prompts, int64_t n);
 
