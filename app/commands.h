@@ -15,6 +15,7 @@ using Arguments = std::vector<std::string>;
 int RunServe(const Arguments& arguments);
 int RunChat(const Arguments& arguments);
 int RunBench(const Arguments& arguments);
+int RunBenchServe(const Arguments& arguments);  // `sglang bench serve`
 int RunTokenize(const Arguments& arguments);
 int RunReplay(const Arguments& arguments);
 int RunWait(const Arguments& arguments);

@@ -80,6 +80,10 @@ struct EngineInfo {
   int page_size = 0;
   std::vector<TokenId> eos_ids;
   int64_t weight_bytes = 0, kv_bytes = 0;
+  // For measuring against the machine: weights in the layers' matrices, bytes of weights that one decoding step reads, whether the layers'
+  // weights are of block formats, cached bytes per token.
+  int64_t layer_params = 0, step_weight_bytes = 0, kv_bytes_per_token = 0;
+  bool weights_quantised = false;
   Json generation_config;  // null if none
   std::string isa;
   int threads = 0;

@@ -132,6 +132,29 @@ Result<int64_t> ContextLength(const EngineConfig& config, const Model& model) {
   return config.context_length;
 }
 
+void MeasureWeights(const ModelFiles& files, EngineInfo& info) {
+  int64_t bytes = 0, embedding_bytes = 0, quantised = 0;
+  bool has_head = false;
+  for (const TensorRef& tensor : files.weights->tensors()) {
+    if (tensor.shape.size() != 2) continue;
+    std::string name = files.is_gguf ? HuggingFaceName(tensor.name) : tensor.name;
+    bytes += tensor.bytes;
+    if (name.find("embed_tokens") != std::string::npos) {
+      embedding_bytes += tensor.bytes;
+    } else if (name.find("lm_head") != std::string::npos) {
+      has_head = true;
+    } else {
+      const int64_t params = tensor.shape[0] * tensor.shape[1];
+      info.layer_params += params;
+      if (IsQuantised(tensor.dtype)) quantised += params;
+    }
+  }
+  info.weights_quantised = 2 * quantised > info.layer_params;
+  // What is packed as something else than the file has keeps the proportion. An embedding that is not the head too is read by rows.
+  const double read = bytes > 0 ? static_cast<double>(bytes - (has_head ? embedding_bytes : 0)) / static_cast<double>(bytes) : 0;
+  info.step_weight_bytes = static_cast<int64_t>(read * static_cast<double>(info.weight_bytes));
+}
+
 }  // namespace
 
 MemoryBudget ReadMemoryBudget() {
@@ -221,6 +244,8 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   info.weight_bytes = loaded.model->weight_bytes();
   info.kv_bytes = kv_bytes;
   info.generation_config = files.generation_config;
+  info.kv_bytes_per_token = bytes_per_token;
+  MeasureWeights(files, info);
   info.isa = kernels().isa;
   info.threads = threads;
   return loaded;
