@@ -117,13 +117,14 @@ void SendChatError(HttpExchange& exchange, const Error& error, ChatFault fault) 
 
 }  // namespace
 
+void DescribeChat(JsonReader& field) { DescribeChatFields(field); }
+
 void HandleChat(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = OpenAiJson(exchange);
   if (!json) return;
   ChatFault fault{};
   Result<ChatPlan> plan = PrepareChat(*json, context, exchange->request(), fault);
   if (!plan.ok()) return SendChatError(*exchange, plan.error(), fault);
-  LogReceived(context, "/v1/chat/completions", plan->samples);
   const FlightOptions options = OpenAiOptions(plan->request, context, plan->samples.size());
   const auto flight = std::make_shared<ChatFlight>(context, exchange, options, *plan);
   flight->Launch(std::move(plan->samples));

@@ -20,14 +20,18 @@ void ApplyGenerationConfig(const Json& config, SamplingParams& p) {
   if (p.top_k == 0) p.top_k = -1;  // transformers' way to say "all"
 }
 
+void ReadChatFields(JsonReader& field, ChatRequest& request) {
+  field("max_tokens", request.max_tokens)("max_completion_tokens", request.max_tokens);  // the newer name wins
+  field("logprobs", request.logprobs)("top_logprobs", request.top_logprobs);
+}
+
 Status ReadChat(const Json& json, const ApiContext& context, ChatRequest& request) {
   SamplingAsked& sampling = request.sampling;
   sampling.params.max_new_tokens.reset();  // up to the context
   if (context.config.sampling_defaults == "model") ApplyGenerationConfig(context.backend.info().generation_config, sampling.params);
   TRY_STATUS(ReadOpenAi(json, context, request));
   JsonReader field(json);
-  field("max_tokens", request.max_tokens)("max_completion_tokens", request.max_tokens);  // the newer name wins
-  field("logprobs", request.logprobs)("top_logprobs", request.top_logprobs);
+  ReadChatFields(field, request);
   TRY_STATUS(field.status());
   if (request.max_tokens) {
     sampling.params.max_new_tokens = request.max_tokens;
@@ -64,6 +68,15 @@ Result<std::vector<GenerateRequest>> PlanSamples(const ChatRequest& request, std
 }
 
 }  // namespace
+
+void DescribeChatFields(JsonReader& field) {
+  ChatRequest request;
+  Json stream_options, any;
+  ReadOpenAiFields(field, request, stream_options);
+  ReadChatFields(field, request);
+  Json::Array messages;
+  field.Required("messages", messages)("tools", messages)("tool_choice", any);
+}
 
 Result<ChatPlan> PrepareChat(const Json& body, ApiContext& context, const HttpRequest& http, ChatFault& fault) {
   ChatPlan plan;

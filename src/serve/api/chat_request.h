@@ -27,6 +27,8 @@ struct ChatPlan {
   ChatFormat format;  // how to read what the model answers
 };
 
+void DescribeChatFields(JsonReader& field);  // the body's fields, for a describing reader
+
 // What was wrong: SGLang reports the three in different error bodies. kSchema: the body itself (SchemaErrorReply); kValue: a value
 // ("BadRequestError"); kConversion: messages that could not become a prompt ("BadRequest").
 enum class ChatFault { kSchema, kValue, kConversion };
