@@ -53,7 +53,7 @@ void VisitModel(ServeOptions& o, Options& field) {
   field("dtype", engine.dtype, "type of weights and activations that are not quantised",
         Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
   field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
-        Choices{{"auto", "bfloat16", "bf16", "float16", "float32"}});
+        Choices{{"auto", "bfloat16", "bf16", "float16", "float32", "fp8_e5m2", "fp8_e4m3", "int8"}});
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
         OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
   field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");

@@ -32,10 +32,16 @@ constexpr TileConfig FullTiles() {
   return config;
 }
 
+// Between ordinary stores and tile loads of what they wrote: gcc's tile loads do not say that they read memory.
+SIMD_FN void TileFence() { __asm__ volatile("" ::: "memory"); }
+
 // Holds a configuration for a scope.
 class TileScope {
  public:
-  explicit TileScope(const TileConfig& config) { _tile_loadconfig(&config); }
+  explicit TileScope(const TileConfig& config) {
+    TileFence();
+    _tile_loadconfig(&config);
+  }
   ~TileScope() { _tile_release(); }
   TileScope(const TileScope&) = delete;
   TileScope& operator=(const TileScope&) = delete;
