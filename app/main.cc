@@ -23,6 +23,8 @@ constexpr Command kCommands[] = {
     {"chat", "talk to a server in the terminal", RunChat},
     {"bench", "measure prefill and decoding; bench serve: measure a running server", RunBench},
     {"tokenize", "text to token ids and back", RunTokenize},
+    {"wait", "wait until a server has generated a token", RunWait},
+    {"replay", "send recorded requests to a server again", RunReplay},
 };
 
 std::string Overview() {

@@ -15,7 +15,9 @@ namespace sgl {
 struct ServeOptions {
   EngineConfig engine;
   ApiConfig api;
-  std::string log_level = "info";
+  std::string log_level = "info", log_level_http;
+  Json extra_metric_labels;
+  std::vector<std::string> ttft_buckets, itl_buckets, e2e_buckets, prompt_tokens_buckets, generation_tokens_buckets;
   std::string device = "auto";
   std::string chat_template;  // name or file; Finish puts its text into api.chat_template
   std::string revision;       // of a model from the Hugging Face cache
@@ -26,6 +28,9 @@ struct ServeOptions {
   void VisitEngine(Options& field);  // the part that commands without a server share
   // After parsing: environment variables, checks between options, derived values. Errors name the option.
   Status Finish();
+
+ private:
+  Status FinishMetrics();
 };
 
 // Flags of other builds; see ForeignFlag.

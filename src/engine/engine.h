@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "engine/probe.h"
 #include "engine/sampler.h"
 #include "sched/request.h"
 #include "sched/scheduler.h"
@@ -87,6 +88,7 @@ struct EngineInfo {
   Json generation_config;  // null if none
   std::string isa;
   int threads = 0;
+  double load_weights_s = 0, startup_s = 0;  // the model alone; everything until the engine could run
 };
 
 struct EngineStats {
@@ -118,7 +120,8 @@ class Engine {
   bool Drain(std::chrono::milliseconds timeout);
 
   const EngineInfo& info() const;
-  EngineStats stats() const;  // Thread: any; a snapshot
+  EngineStats stats() const;         // Thread: any; a snapshot
+  const EngineProbe& probe() const;  // lives as long as the engine
   std::shared_ptr<const Tokenizer> tokenizer() const;
   const std::string& chat_template() const;  // "" if the model has none
 

@@ -209,7 +209,9 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
     TRY(loaded.tokenizer, LoadModelTokenizer(text_files));
     loaded.chat_template = text_files.chat_template;
   }
+  const auto load_begin = std::chrono::steady_clock::now();
   TRY(loaded.model, MakeModel(model_config, files, *loaded.pool, {.precision = precision, .progress = ProgressBar()}));
+  loaded.info.load_weights_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - load_begin).count();
   const ModelShape& shape = loaded.model->shape();
   if (loaded.tokenizer->vocab_size() > shape.vocab_size)
     return InvalidArgument(fmt::format("{}: the tokenizer has ids up to {}, but the model's vocabulary has only {} rows",

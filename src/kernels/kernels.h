@@ -92,7 +92,7 @@ struct AttnPartial {
 };
 
 struct Kernels {
-  const char* isa;  // "portable", "avx2", "avx512"; "avx512-basic" is the one without VNNI on a CPU that has it. No "amx" table exists.
+  const char* isa;  // "portable", "avx2", "avx512", "amx"; "avx512-basic" is the one without VNNI on a CPU that has it.
 
   // y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * w, per row.  x, y: [T, n]; y may be x. w: [n].  Source: arXiv:1910.07467.
   // Relative error <= 5e-7.
