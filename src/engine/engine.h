@@ -62,7 +62,8 @@ struct EngineConfig {
   bool disable_radix_cache = false;
   bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
   std::optional<int64_t> random_seed;
-  int threads = 0;  // 0: one per usable CPU
+  int threads = 0;        // 0: as PlanCpus chooses
+  std::vector<int> cpus;  // to compute on; empty: as PlanCpus chooses
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
   std::string weight_version = "default";

@@ -193,9 +193,12 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
     return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
 
-  const std::vector<int> cpus = UsableCpus();
-  const int threads = config.threads > 0 ? config.threads : static_cast<int>(cpus.size());
-  loaded.pool = std::make_unique<ThreadPool>(threads, threads <= static_cast<int>(cpus.size()) ? cpus : std::vector<int>{});
+  Result<CpuPlan> planned = PlanCpus(ReadCpuFacts(), config.threads, config.cpus);
+  if (!planned.ok()) return std::move(planned).error().In("SGLANG_CPU_OMP_THREADS_BIND");
+  const CpuPlan& plan = *planned;
+  const int threads = plan.threads;
+  LOG_INFO("computing with {}, kernels for {}", plan.why, kernels().isa);
+  loaded.pool = std::make_unique<ThreadPool>(plan);
 
   TRY(const ModelFiles files, OpenModel(config.model_path));
   if (config.load_format != "auto" && (config.load_format == "gguf") != files.is_gguf)
