@@ -31,7 +31,7 @@ Status CheckSameShape(const ModelShape& now, const ModelShape& wanted) {
 }
 
 Result<std::unique_ptr<Model>> Load(const EngineConfig& config, const ModelShape& shape, size_t scratch_bytes, int threads) {
-  ThreadPool pool(1, {});  // the compute threads belong to the engine
+  ThreadPool pool(1);  // the compute threads belong to the engine
   FileFaultGuard guard;
   Result<std::unique_ptr<Model>> model = LoadWeights(config, pool);
   if (guard.happened()) return InvalidArgument(fmt::format("{}: a file became shorter while it was read", config.model_path));
@@ -83,6 +83,7 @@ WeightsUpdate::WeightsUpdate(UpdateWeights wanted, EngineConfig config, ModelSha
   config.load_format = asked.load_format;
   thread_ = std::thread([this, config = std::move(config), shape = std::move(shape), scratch_bytes, threads, ready = std::move(ready)] {
     pthread_setname_np(pthread_self(), "weights");
+    LowerThreadPriority();
     try {
       result_ = Load(config, shape, scratch_bytes, threads);
     } catch (const std::exception& e) {  // memory for two models may not be there

@@ -30,6 +30,48 @@ bool Check(const Exchange& exchange, const Status& status) {
   return status.ok();
 }
 
+// The bodies: one table each, read by the handler and told to /openapi.json.
+struct PauseBody {
+  std::string mode = "abort";
+  void Read(JsonReader& field) { field("mode", mode); }
+};
+struct SlowDownBody {
+  double seconds = 0;
+  void Read(JsonReader& field) { field("forward_sleep_time", seconds); }
+};
+struct ServerArgsBody {
+  int most = 0;
+  void Read(JsonReader& field) { field.Required("pp_max_micro_batch_size", most); }
+};
+struct UpdateWeightsBody {
+  UpdateWeights update;
+  void Read(JsonReader& field) {
+    field.Required("model_path", update.model_path)("load_format", update.load_format)("abort_all_requests", update.abort_all_requests);
+    field("flush_cache", update.flush_cache)("weight_version", update.weight_version);
+  }
+};
+struct WeightVersionBody {
+  SetWeightVersion set;
+  void Read(JsonReader& field) { field.Required("new_version", set.version)("abort_all_requests", set.abort_all_requests); }
+};
+struct GetWeightsBody {
+  std::string name;
+  int64_t truncate_size = 100;
+  void Read(JsonReader& field) { field.Required("name", name)("truncate_size", truncate_size); }
+};
+struct CheckerBody {
+  std::string action;
+  void Read(JsonReader& field) { field.Required("action", action); }
+};
+
+// False: an error was sent.
+template <class T>
+bool ReadFields(const Exchange& exchange, const Json& json, T& body, std::string path = "") {
+  JsonReader field(json, std::move(path));
+  body.Read(field);
+  return Check(exchange, field.status());
+}
+
 std::string SuccessBody(bool success, std::string_view message) {
   return DumpJson(Json().Set("success", success).Set("message", std::string(message)));
 }
@@ -44,11 +86,22 @@ ControlDone Then(const Exchange& exchange, std::string body) {
 
 }  // namespace
 
+void DescribePause(JsonReader& field) { PauseBody().Read(field); }
+void DescribeSlowDown(JsonReader& field) { SlowDownBody().Read(field); }
+void DescribeUpdateWeights(JsonReader& field) { UpdateWeightsBody().Read(field); }
+void DescribeUpdateWeightVersion(JsonReader& field) { WeightVersionBody().Read(field); }
+void DescribeGetWeights(JsonReader& field) { GetWeightsBody().Read(field); }
+void DescribeWeightsChecker(JsonReader& field) { CheckerBody().Read(field); }
+void DescribeSetInternalState(JsonReader& field) {
+  field.Nested("server_args", [](JsonReader& inside) { ServerArgsBody().Read(inside); });
+}
+
 void HandlePauseGeneration(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
-  std::string mode = "abort";
-  if (!Check(exchange, JsonReader(*json)("mode", mode).status())) return;
+  PauseBody body;
+  if (!ReadFields(exchange, *json, body)) return;
+  const std::string& mode = body.mode;
   PauseGeneration pause;
   if (mode == "in_place") {
     pause.mode = PauseMode::kInPlace;
@@ -80,9 +133,9 @@ void HandleSetInternalState(ApiContext& context, const Exchange& exchange) {
                                                                         name)),
                                             ErrorStyle::kNative));
   }
-  int most = 0;
-  if (!Check(exchange, JsonReader(args, "server_args").Required("pp_max_micro_batch_size", most).status())) return;
-  context.backend.Control(LimitRunningRequests{most}, [exchange](const Result<std::string>& done) {
+  ServerArgsBody body;
+  if (!ReadFields(exchange, args, body, "server_args")) return;
+  context.backend.Control(LimitRunningRequests{body.most}, [exchange](const Result<std::string>& done) {
     if (!done.ok())
       return SendError(*exchange, FromError(Error(done.error()).In("server_args.pp_max_micro_batch_size"), ErrorStyle::kNative));
     SendJson(*exchange, 200, "[true]");
@@ -93,8 +146,9 @@ void HandleSlowDown(ApiContext& context, const Exchange& exchange) {
   constexpr double kLongest = 60;
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
-  double seconds = 0;
-  if (!Check(exchange, JsonReader(*json)("forward_sleep_time", seconds).status())) return;
+  SlowDownBody body;
+  if (!ReadFields(exchange, *json, body)) return;
+  const double seconds = body.seconds;
   if (!(seconds >= 0 && seconds <= kLongest))
     return SendError(*exchange, SchemaErrorReply(fmt::format("forward_sleep_time: must be in [0, {}] seconds, got {}", kLongest, seconds)));
   context.backend.Control(SlowDown{seconds}, Then(exchange, "null"));
@@ -103,13 +157,10 @@ void HandleSlowDown(ApiContext& context, const Exchange& exchange) {
 void HandleUpdateWeightsFromDisk(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
-  UpdateWeights update;
-  std::string format;
-  JsonReader field(*json);
-  field.Required("model_path", update.model_path)("load_format", format)("abort_all_requests", update.abort_all_requests);
-  field("flush_cache", update.flush_cache)("weight_version", update.weight_version);
-  if (!Check(exchange, field.status())) return;
-  if (!format.empty()) update.load_format = format;
+  UpdateWeightsBody body;
+  if (!ReadFields(exchange, *json, body)) return;
+  UpdateWeights& update = body.update;
+  if (update.load_format.empty()) update.load_format = "auto";
   if (update.load_format != "auto" && update.load_format != "safetensors" && update.load_format != "gguf")
     return SendError(*exchange, SchemaErrorReply("load_format: expected auto, safetensors or gguf, got '" + update.load_format + "'"));
   if (!IsInert((*json)["manifest"])) return SendError(*exchange, FromError(UnsupportedField("manifest"), ErrorStyle::kNative));
@@ -124,9 +175,9 @@ void HandleUpdateWeightsFromDisk(ApiContext& context, const Exchange& exchange) 
 void HandleUpdateWeightVersion(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
-  SetWeightVersion set;
-  if (!Check(exchange, JsonReader(*json).Required("new_version", set.version)("abort_all_requests", set.abort_all_requests).status()))
-    return;
+  WeightVersionBody body;
+  if (!ReadFields(exchange, *json, body)) return;
+  SetWeightVersion& set = body.set;
   Json reply;
   reply.Set("success", true).Set("message", "Weight version updated to " + set.version).Set("new_version", set.version);
   context.backend.Control(std::move(set), Then(exchange, DumpJson(reply)));
@@ -135,9 +186,9 @@ void HandleUpdateWeightVersion(ApiContext& context, const Exchange& exchange) {
 void HandleGetWeightsByName(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
-  std::string name;
-  int64_t truncate_size = 100;
-  if (!Check(exchange, JsonReader(*json).Required("name", name)("truncate_size", truncate_size).status())) return;
+  GetWeightsBody body;
+  if (!ReadFields(exchange, *json, body)) return;
+  const auto& [name, truncate_size] = body;
   if (truncate_size < 1)
     return SendError(*exchange, SchemaErrorReply(fmt::format("truncate_size: must be at least 1, got {}", truncate_size)));
   const Result<Json> values = WeightByName(context.backend.info().model_path, name, truncate_size);
@@ -149,8 +200,9 @@ void HandleGetWeightsByName(ApiContext& context, const Exchange& exchange) {
 void HandleWeightsChecker(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
-  std::string action;
-  if (!Check(exchange, JsonReader(*json).Required("action", action).status())) return;
+  CheckerBody body;
+  if (!ReadFields(exchange, *json, body)) return;
+  const std::string& action = body.action;
   if (action == "reset_tensors")
     return SendError(
         *exchange, FromError(InvalidArgument("action: reset_tensors would leave the server without usable weights."), ErrorStyle::kNative));

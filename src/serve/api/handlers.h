@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "serve/context.h"
+#include "serve/json_reader.h"
 
 namespace sgl {
 
@@ -11,6 +12,25 @@ void HandleChat(ApiContext& context, const Exchange& exchange);
 void HandleTokenize(ApiContext& context, const Exchange& exchange);
 void HandleDetokenize(ApiContext& context, const Exchange& exchange);
 
+// The fields of their bodies, for a describing reader.
+void DescribeGenerate(JsonReader& field);
+void DescribeCompletions(JsonReader& field);
+void DescribeChat(JsonReader& field);
+void DescribeTokenize(JsonReader& field);
+void DescribeDetokenize(JsonReader& field);
+void DescribeConfigureLogging(JsonReader& field);
+void DescribeAbortRequest(JsonReader& field);
+void DescribeOpenSession(JsonReader& field);
+void DescribeCloseSession(JsonReader& field);
+void DescribePause(JsonReader& field);
+void DescribeSetInternalState(JsonReader& field);
+void DescribeSlowDown(JsonReader& field);
+void DescribeUpdateWeights(JsonReader& field);
+void DescribeUpdateWeightVersion(JsonReader& field);
+void DescribeGetWeights(JsonReader& field);
+void DescribeWeightsChecker(JsonReader& field);
+
+void HandleOpenApi(ApiContext& context, const Exchange& exchange);
 void HandleRoot(ApiContext& context, const Exchange& exchange);
 void HandleModels(ApiContext& context, const Exchange& exchange);
 void HandleModel(ApiContext& context, const Exchange& exchange);  // /v1/models/{id}
@@ -19,7 +39,10 @@ void HandleServerInfo(ApiContext& context, const Exchange& exchange);
 void HandleLoads(ApiContext& context, const Exchange& exchange);
 void HandleGetLoad(ApiContext& context, const Exchange& exchange);
 
+void HandleMetrics(ApiContext& context, const Exchange& exchange);
+
 void HandleFlushCache(ApiContext& context, const Exchange& exchange);
+void HandleConfigureLogging(ApiContext& context, const Exchange& exchange);
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
 
 void HandleOpenSession(ApiContext& context, const Exchange& exchange);

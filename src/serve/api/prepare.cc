@@ -7,7 +7,6 @@
 #include <charconv>
 #include <unordered_set>
 
-#include "obs/log.h"
 #include "serve/json_reader.h"
 #include "serve/reply.h"
 
@@ -43,11 +42,24 @@ Status CheckDpRank(const Json& body, const HttpRequest& request) {
   return {};
 }
 
+namespace {
+
+void ReadSessionFields(JsonReader& field, SessionParams& out) {
+  field.Required("id", out.id)("rid", out.rid)("offset", out.offset)("replace", out.replace);
+  field("drop_previous_output", out.drop_previous_output);
+}
+
+}  // namespace
+
+void DescribeSessionParams(JsonReader& field) {
+  SessionParams params;
+  ReadSessionFields(field, params);
+}
+
 bool ReadJson(const Json& value, SessionParams& out, std::string& why) {
   if (!value.is_object()) return WrongType(value, "an object", why);
   JsonReader field(value);
-  field.Required("id", out.id)("rid", out.rid)("offset", out.offset)("replace", out.replace)("drop_previous_output",
-                                                                                             out.drop_previous_output);
+  ReadSessionFields(field, out);
   if (field.status().ok()) return true;
   why = "." + field.status().error().message;
   return false;
@@ -91,17 +103,6 @@ Result<std::vector<GenerateRequest>> Expand(std::vector<PromptPlan> plans) {
     }
   }
   return requests;
-}
-
-void LogReceived(const ApiContext& context, std::string_view path, const std::vector<GenerateRequest>& requests) {
-  if (!context.config.log_requests || requests.empty()) return;
-  const GenerateRequest& first = requests.front();
-  const SamplingParams& p = first.sampling;
-  LOG_INFO(
-      "Receive: path={}, rid={}, requests={}, prompt_tokens={}, max_new_tokens={}, temperature={}, top_p={}, top_k={}, min_p={}, "
-      "return_logprob={}",
-      path, first.rid, requests.size(), first.prompt.size(), p.max_new_tokens ? std::to_string(*p.max_new_tokens) : "null", p.temperature,
-      p.top_p, p.top_k, p.min_p, first.return_logprob);
 }
 
 }  // namespace sgl

@@ -22,6 +22,7 @@ Status CheckDpRank(const Json& body, const HttpRequest& request);
 
 // A target for JsonReader: {"id": "...", ...}, see SessionParams.
 bool ReadJson(const Json& value, SessionParams& out, std::string& why);
+void DescribeSessionParams(JsonReader& field);
 
 // The X-SMG-Routing-Key header, else the body's routing_key; "" if there is neither. For --schedule-policy routing-key.
 std::string RoutingKey(const Json& body, const HttpRequest& request);
@@ -41,7 +42,5 @@ Result<std::vector<GenerateRequest>> Expand(std::vector<PromptPlan> plans);
 
 // rids of `count` sub-requests for one base name: itself if there is one, "<base>_<i>" else.
 std::vector<std::string> NumberedRids(const std::string& base, size_t count);
-
-void LogReceived(const ApiContext& context, std::string_view path, const std::vector<GenerateRequest>& requests);
 
 }  // namespace sgl

@@ -9,14 +9,31 @@
 #include "serve/reply.h"
 
 namespace sgl {
+namespace {
+
+void ReadFields(JsonReader& field, OpenSession& open) {
+  field.Required("capacity_of_str_len", open.capacity_of_str_len)("session_id", open.session_id);
+  field("streaming", open.streaming)("timeout", open.timeout_s);
+}
+void ReadFields(JsonReader& field, CloseSession& close) { field.Required("session_id", close.session_id); }
+
+}  // namespace
+
+void DescribeOpenSession(JsonReader& field) {
+  OpenSession open;
+  ReadFields(field, open);
+}
+void DescribeCloseSession(JsonReader& field) {
+  CloseSession close;
+  ReadFields(field, close);
+}
 
 void HandleOpenSession(ApiContext& context, const Exchange& exchange) {
   const Result<Json> json = ReadBody(exchange->request().body);
   if (!json.ok()) return SendError(*exchange, SchemaErrorReply(json.error().message));
   OpenSession open;
   JsonReader field(*json);
-  field.Required("capacity_of_str_len", open.capacity_of_str_len)("session_id", open.session_id);
-  field("streaming", open.streaming)("timeout", open.timeout_s);
+  ReadFields(field, open);
   if (const Status status = field.status(); !status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
   context.backend.Control(std::move(open), [exchange](const Result<std::string>& id) {
     if (!id.ok()) return SendError(*exchange, FromError(id.error(), ErrorStyle::kNative));
@@ -30,8 +47,9 @@ void HandleCloseSession(ApiContext& context, const Exchange& exchange) {
   const Result<Json> json = ReadBody(exchange->request().body);
   if (!json.ok()) return SendError(*exchange, SchemaErrorReply(json.error().message));
   CloseSession close;
-  const Status status = JsonReader(*json).Required("session_id", close.session_id).status();
-  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  JsonReader field(*json);
+  ReadFields(field, close);
+  if (const Status status = field.status(); !status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
   context.backend.Control(std::move(close), [exchange](const Result<std::string>&) { SendEmpty(*exchange, 200); });
 }
 
