@@ -58,16 +58,8 @@ endfunction()
 
 # isa_objects(<room> <isa> <flags>...): compiles any/*.cc and <isa>/*.cc of the room with the ISA's flags into
 # namespace <isa>, and registers the test that no inline or template symbol of another namespace leaks out of those objects.
-# isa_own_objects: <isa>/*.cc alone, for a table that takes the rest from another one.
 function(isa_objects room isa)
-  file(GLOB any CONFIGURE_DEPENDS any/*.cc)
-  isa_own_objects(${room} ${isa} ${ARGN})
-  list(FILTER any EXCLUDE REGEX "(_test|_bench)\\.cc$")
-  target_sources(${room}_${isa} PRIVATE ${any})
-endfunction()
-
-function(isa_own_objects room isa)
-  file(GLOB sources CONFIGURE_DEPENDS ${isa}/*.cc)
+  file(GLOB sources CONFIGURE_DEPENDS any/*.cc ${isa}/*.cc)
   list(FILTER sources EXCLUDE REGEX "(_test|_bench)\\.cc$")
   add_library(${room}_${isa} OBJECT ${sources})
   target_include_directories(${room}_${isa} PRIVATE ${PROJECT_SOURCE_DIR}/src)

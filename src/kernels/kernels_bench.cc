@@ -4,9 +4,6 @@
 //   kernels_bench [table [format]]
 // SPDX-License-Identifier: Apache-2.0
 #include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #include <algorithm>
 #include <cstdio>
@@ -16,6 +13,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/roof.h"
 #include "tensor/buffer.h"
 
 namespace sgl {
@@ -37,86 +35,17 @@ double Median(std::vector<double>& values) {
   return values[values.size() / 2];
 }
 
-// The roof: 64-byte vector loads with prefetch, four streams.
-uint64_t ReadAll(const std::byte* data, int64_t bytes) {
-  using V [[gnu::vector_size(32), gnu::may_alias]] = uint64_t;
-  const int64_t quarter = bytes / 4 / 64 * 64;
-  V sum[4] = {};
-  for (int64_t i = 0; i < quarter; i += 64)
-    for (int s = 0; s < 4; ++s) {
-      const std::byte* p = data + s * quarter + i;
-      __builtin_prefetch(p + 1024);
-      sum[s] ^= *reinterpret_cast<const V*>(p) ^ *reinterpret_cast<const V*>(p + 32);
-    }
-  const V all = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
-  return all[0] ^ all[1] ^ all[2] ^ all[3];
-}
-
-#if defined(__x86_64__)
-// Registers only: ten chains of 512-bit fma (32 operations each) or 8-bit dot products (128 operations each).
-#define SGL_TEN(op)                                                                                                              \
-  op " %%zmm30,%%zmm31,%%zmm0\n" op " %%zmm30,%%zmm31,%%zmm1\n" op " %%zmm30,%%zmm31,%%zmm2\n" op " %%zmm30,%%zmm31,%%zmm3\n" op \
-     " %%zmm30,%%zmm31,%%zmm4\n" op " %%zmm30,%%zmm31,%%zmm5\n" op " %%zmm30,%%zmm31,%%zmm6\n" op " %%zmm30,%%zmm31,%%zmm7\n" op \
-     " %%zmm30,%%zmm31,%%zmm8\n" op " %%zmm30,%%zmm31,%%zmm9\n"
-#define SGL_CLOBBERS "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm30", "xmm31"
-constexpr int kRoofSteps = 400000;
-bool HasDots() { return __builtin_cpu_supports("avx512vnni"); }
-__attribute__((target("avx512f"))) double VectorRoof(bool dots) {
-  asm volatile("vpxord %%zmm30,%%zmm30,%%zmm30\n vpxord %%zmm31,%%zmm31,%%zmm31\n" ::: "xmm30", "xmm31");
-  const double seconds = Seconds([&] {
-    if (dots)
-      for (int i = 0; i < kRoofSteps; ++i) asm volatile(SGL_TEN("vpdpbusd")::: SGL_CLOBBERS);
-    else
-      for (int i = 0; i < kRoofSteps; ++i) asm volatile(SGL_TEN("vfmadd231ps")::: SGL_CLOBBERS);
-  });
-  return kRoofSteps * 10.0 * (dots ? 128 : 32) / seconds * 1e-9;
-}
-
-// The matrix unit fed from the second-level cache: 2 x 2 tiles, four tile loads for four products, over 512 KiB.
-constexpr int64_t kTileRoofBytes = int64_t{512} << 10;
-__attribute__((target("amx-tile,amx-bf16,amx-int8"))) double TileRoof(const std::byte* data, bool bytes) {
-  alignas(64) uint8_t config[64] = {1};
-  for (int tile = 0; tile < 8; ++tile) {
-    config[16 + 2 * tile] = 64;
-    config[48 + tile] = 16;
-  }
-  asm volatile("" : "+m"(config));
-  _tile_loadconfig(config);
-  constexpr int kPasses = 40;
-  const double seconds = Seconds([&]() __attribute__((target("amx-tile,amx-bf16,amx-int8"))) {
-    for (int pass = 0; pass < kPasses; ++pass)
-      for (int64_t i = 0; i < kTileRoofBytes; i += 4096) {
-        const std::byte* at = data + i;
-        _tile_loadd(4, at, 64);
-        _tile_loadd(5, at + 1024, 64);
-        _tile_loadd(6, at + 2048, 64);
-        _tile_loadd(7, at + 3072, 64);
-        if (bytes) {
-          _tile_dpbssd(0, 4, 6);
-          _tile_dpbssd(1, 4, 7);
-          _tile_dpbssd(2, 5, 6);
-          _tile_dpbssd(3, 5, 7);
-        } else {
-          _tile_dpbf16ps(0, 4, 6);
-          _tile_dpbf16ps(1, 4, 7);
-          _tile_dpbf16ps(2, 5, 6);
-          _tile_dpbf16ps(3, 5, 7);
-        }
-      }
-  });
-  _tile_release();
-  return kPasses * static_cast<double>(kTileRoofBytes / 1024) * 16 * 16 * (bytes ? 128 : 64) / seconds * 1e-9;
-}
-// The roof of a product in `form`, or 0 where none was measured.
+// The roof of a product in `form`, GFLOP/s or GOP/s, or 0 where none fits the table.
 double Roof(std::string_view isa, Form form, const std::byte* data) {
-  if (form == Form::kBFloat) return TileRoof(data, false);
-  if (isa.substr(0, 6) != "avx512" && isa != "amx") return 0;
-  if (form == Form::kInt15 && (isa == "avx512-basic" || !HasDots())) return 0;
-  return VectorRoof(form == Form::kInt15);
+  constexpr int64_t kTileBytes = int64_t{512} << 10;  // fed from the second-level cache
+  const bool wide = isa.substr(0, 6) == "avx512" || isa == "amx";
+  if (!wide || (form == Form::kInt15 && isa == "avx512-basic")) return 0;
+  const RoofUnit unit = form == Form::kBFloat ? RoofUnit::kAmxBf16 : form == Form::kInt15 ? RoofUnit::kDot8 : RoofUnit::kFma;
+  if (!HasUnit(unit)) return 0;
+  double operations = 0;
+  const double seconds = Seconds([&] { operations = RunUnit(unit, data, kTileBytes, form == Form::kBFloat ? 40 : 400000); });
+  return operations / seconds * 1e-9;
 }
-#else
-double Roof(std::string_view, Form, const std::byte*) { return 0; }
-#endif
 
 struct Bench {
   Buffer weights, x, prepared, out;
@@ -141,7 +70,7 @@ struct Bench {
     const Activations in = Prepare(table, format, rows, k);
     std::vector<double> share, rate, roof;
     for (int i = 0; i < kSlices; ++i) {
-      const double read = Seconds([&] { sink ^= ReadAll(weights.data(), bytes); }), product = Seconds([&] { Product(table, in, w); });
+      const double read = Seconds([&] { sink ^= ReadStream(weights.data(), bytes); }), product = Seconds([&] { Product(table, in, w); });
       share.push_back(read / product);
       rate.push_back(static_cast<double>(bytes) / product * 1e-9);
       roof.push_back(static_cast<double>(bytes) / read * 1e-9);

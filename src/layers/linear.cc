@@ -16,7 +16,8 @@ template <class Job>
 void ForTasks(RunContext& ctx, int64_t rows, int64_t k, int64_t panels, const Job& job) {
   const int64_t depth = std::min(k, kDepth);
   const int64_t row_limit = std::clamp<int64_t>(kTaskBytes / (2 * depth) / 32 * 32, 64, 512);
-  const int64_t row_blocks = (rows + row_limit - 1) / row_limit, per_block = (rows + row_blocks - 1) / row_blocks;
+  const int64_t wanted_blocks = (rows + row_limit - 1) / row_limit;
+  const int64_t per_block = ((rows + wanted_blocks - 1) / wanted_blocks + 31) / 32 * 32, row_blocks = (rows + per_block - 1) / per_block;
   const int64_t unit = rows <= 16 ? 4 : 2, units = (panels + unit - 1) / unit, threads = ctx.pool.threads();
   int64_t column_blocks = std::max<int64_t>(1, 4 * threads / row_blocks);
   if (column_blocks > units) column_blocks = std::max<int64_t>(1, units / threads * threads);

@@ -1,23 +1,35 @@
 // x * w^T on the matrix unit. Weights of every format are tiles of bf16 pairs: bf16 panels as they lie, others unpacked panel by panel
 // into scratch that stays in the second-level cache and serves all rows. Results stay in tiles over a stretch of inputs and in `out`
-// between stretches, which changes no bit. An output starts from zero, its bias or (when adding) what is there; see tiles.h for a step.
+// between stretches, which changes no bit. An output starts from zero, its bias or (when adding) what is there.
+// A step of 32 inputs (TDPBF16PS), per row of A on its own: out += (sum of products of even inputs) + (sum of products of odd inputs), each
+// sum a chain of 16 fused steps from zero, ascending; subnormals count as zero throughout. So a row's bits do not depend on its tile.
+// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS.
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/amx/kernels_amx.h"
+#include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/any/packed.h"
-
-namespace sgl::avx512vnni {
-void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out);
-}
 
 namespace sgl::KERNEL_ISA {
 namespace {
 
-constexpr int kRowBlock = 2 * kTileDim;
+constexpr int kRowBlock = 2 * kTileMaxRows;
+constexpr int kTileBytes = kTileMaxRows * kTileMaxBytes;
 constexpr int64_t kManyTiles = 64;  // inputs in tiles of 32 whose unpacked panels (128 KiB a pair) serve all rows before the next ones
 constexpr int64_t kFewTiles = 4;    // for at most 32 rows: unpacked and used at once, in the first-level cache
 constexpr int64_t kAhead = 4096;    // bytes fetched ahead in a bf16 panel
 constexpr int kGatedRows = 256;     // rows whose results a gated product keeps between stretches
+
+// Tiles for up to 32 rows, 1 at least. 0-3: results, 0 and 1 of the first 16 rows, 2 and 3 of the rest; 4, 5: activations; 6, 7: weights.
+// Up to 16 rows of bf16 weights: 0-3 are results of four panels, 4 activations, 5-7 weights. Zeroes all tiles.
+void ConfigureTiles(int rows) {
+  const int first = rows < kTileMaxRows ? rows : kTileMaxRows, second = rows - first;
+  TileConfig config = FullTiles();
+  for (const int tile : {0, 1, 4}) config.Shape(tile, first, kTileMaxBytes);
+  for (const int tile : {2, 3}) config.Shape(tile, second > 0 ? second : first, kTileMaxBytes);
+  if (second > 0) config.Shape(5, second, kTileMaxBytes);
+  Visible(config);
+  _tile_loadconfig(&config);
+}
 
 SIMD_FN void LoadResult(int tile, const void* from, int64_t stride) {
   const auto s = static_cast<size_t>(stride);
@@ -66,24 +78,24 @@ void Start(int tile, const Target& t, int64_t panel, int64_t row, int rows, bool
     if (from_out) return LoadResult(tile, t.out.row(row) + column, t.out.stride * static_cast<int64_t>(sizeof(float)));
     return LoadResult(tile, bias, 0);  // every row the same
   }
-  alignas(64) float block[kTileDim * kTileDim];
+  alignas(64) float block[kTileMaxRows * kTileMaxRows];
   for (int r = 0; r < rows; ++r) {
     F32x16 value = from_out ? LoadN(t.out.row(row + r) + column, columns) : Zero();
     if (bias != nullptr) value = Add(value, LoadN(bias, columns));
-    Store(value, block + r * kTileDim);
+    Store(value, block + r * kTileMaxRows);
   }
   Visible(block);
-  LoadResult(tile, block, kTileRowBytes);
+  LoadResult(tile, block, kTileMaxBytes);
 }
 
 void Finish(int tile, const Target& t, int64_t panel, int64_t row, int rows) {
   const int64_t column = panel * kPanel;
   const int columns = t.Columns(panel);
   if (columns == kPanel) return StoreResult(tile, t.out.row(row) + column, t.out.stride * static_cast<int64_t>(sizeof(float)));
-  alignas(64) float block[kTileDim * kTileDim];
-  StoreResult(tile, block, kTileRowBytes);
+  alignas(64) float block[kTileMaxRows * kTileMaxRows];
+  StoreResult(tile, block, kTileMaxBytes);
   Visible(block);
-  for (int r = 0; r < rows; ++r) StoreN(Load(block + r * kTileDim), t.out.row(row + r) + column, columns);
+  for (int r = 0; r < rows; ++r) StoreN(Load(block + r * kTileMaxRows), t.out.row(row + r) + column, columns);
 }
 
 SIMD_FN void FetchTile(const uint8_t* from) {
@@ -95,30 +107,30 @@ SIMD_FN void FetchTile(const uint8_t* from) {
 template <bool kFetch>
 SIMD_FN void Multiply(int rows, const uint8_t* a, int64_t a_stride, const uint8_t* b0, const uint8_t* b1, int64_t tiles) {
   const auto stride = static_cast<size_t>(a_stride);
-  if (rows <= kTileDim) {
-    for (int64_t i = 0; i < tiles; ++i, a += kTileRowBytes, b0 += kTileBytes, b1 += kTileBytes) {
+  if (rows <= kTileMaxRows) {
+    for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, b0 += kTileBytes, b1 += kTileBytes) {
       if constexpr (kFetch) {
         FetchTile(b0 + kAhead);
         FetchTile(b1 + kAhead);
       }
       _tile_loadd(4, a, stride);
-      _tile_loadd(6, b0, kTileRowBytes);
+      _tile_loadd(6, b0, kTileMaxBytes);
       _tile_dpbf16ps(0, 4, 6);
-      _tile_loadd(7, b1, kTileRowBytes);
+      _tile_loadd(7, b1, kTileMaxBytes);
       _tile_dpbf16ps(1, 4, 7);
     }
     return;
   }
-  const uint8_t* a1 = a + kTileDim * a_stride;
-  for (int64_t i = 0; i < tiles; ++i, a += kTileRowBytes, a1 += kTileRowBytes, b0 += kTileBytes, b1 += kTileBytes) {
+  const uint8_t* a1 = a + kTileMaxRows * a_stride;
+  for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, a1 += kTileMaxBytes, b0 += kTileBytes, b1 += kTileBytes) {
     if constexpr (kFetch) {
       FetchTile(b0 + kAhead);
       FetchTile(b1 + kAhead);
     }
     _tile_loadd(4, a, stride);
-    _tile_loadd(6, b0, kTileRowBytes);
+    _tile_loadd(6, b0, kTileMaxBytes);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, b1, kTileRowBytes);
+    _tile_loadd(7, b1, kTileMaxBytes);
     _tile_dpbf16ps(1, 4, 7);
     _tile_loadd(5, a1, stride);
     _tile_dpbf16ps(2, 5, 6);
@@ -130,19 +142,19 @@ SIMD_FN void Multiply(int rows, const uint8_t* a, int64_t a_stride, const uint8_
 void FourPanels(const uint8_t* a, int64_t a_stride, const uint8_t* b, int64_t panel_bytes, int64_t tiles) {
   const auto stride = static_cast<size_t>(a_stride);
   const int64_t ahead_tiles = kAhead / kTileBytes;
-  for (int64_t i = 0; i < tiles; ++i, a += kTileRowBytes, b += kTileBytes) {
+  for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, b += kTileBytes) {
     // Past the end of these panels come the next four.
     const uint8_t* fetch = b + kAhead + (i + ahead_tiles < tiles ? 0 : 3 * panel_bytes);
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) FetchTile(fetch + p * panel_bytes);
     _tile_loadd(4, a, stride);
-    _tile_loadd(5, b, kTileRowBytes);
+    _tile_loadd(5, b, kTileMaxBytes);
     _tile_dpbf16ps(0, 4, 5);
-    _tile_loadd(6, b + panel_bytes, kTileRowBytes);
+    _tile_loadd(6, b + panel_bytes, kTileMaxBytes);
     _tile_dpbf16ps(1, 4, 6);
-    _tile_loadd(7, b + 2 * panel_bytes, kTileRowBytes);
+    _tile_loadd(7, b + 2 * panel_bytes, kTileMaxBytes);
     _tile_dpbf16ps(2, 4, 7);
-    _tile_loadd(5, b + 3 * panel_bytes, kTileRowBytes);
+    _tile_loadd(5, b + 3 * panel_bytes, kTileMaxBytes);
     _tile_dpbf16ps(3, 4, 5);
   }
 }
@@ -171,17 +183,17 @@ struct Pair {
 };
 
 void StartBlock(const Target& t, Pair pair, int64_t row, int rows, bool going_on) {
-  const int first = rows < kTileDim ? rows : kTileDim;
+  const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
   for (int p = 0; p < 2; ++p) {
     Start(p, t, pair.panel[p], row, first, going_on);
-    if (rows > kTileDim) Start(2 + p, t, pair.panel[p], row + kTileDim, rows - kTileDim, going_on);
+    if (rows > kTileMaxRows) Start(2 + p, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows, going_on);
   }
 }
 void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
-  const int first = rows < kTileDim ? rows : kTileDim;
+  const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
   for (int p = 0; p < (pair.both() ? 2 : 1); ++p) {
     Finish(p, t, pair.panel[p], row, first);
-    if (rows > kTileDim) Finish(2 + p, t, pair.panel[p], row + kTileDim, rows - kTileDim);
+    if (rows > kTileMaxRows) Finish(2 + p, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows);
   }
 }
 
@@ -195,7 +207,7 @@ void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int r
     const uint8_t* b[2];
     for (int p = 0; p < 2; ++p) b[p] = it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
     Visible(scratch);
-    Multiply<false>(rows, it.a(row) + first * kTileRowBytes, it.x.bytes.stride, b[0], b[1], count);
+    Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], count);
   }
 }
 
@@ -203,7 +215,7 @@ void FewRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Ta
   const int rows = static_cast<int>(it.x.rows());
   ConfigureTiles(rows);
   int64_t panel = panel_begin;
-  if (it.unpack == nullptr && rows <= kTileDim) {
+  if (it.unpack == nullptr && rows <= kTileMaxRows) {
     for (; panel + 4 <= panel_end; panel += 4) {
       for (int p = 0; p < 4; ++p) Start(p, t, panel + p, 0, rows, false);
       FourPanels(it.a(0), it.x.bytes.stride, it.panel(panel), it.w.panel_bytes, it.tiles);
@@ -244,7 +256,7 @@ void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const T
       ForBlocks(
           it.x.rows(), [&](int64_t row, int rows) __attribute__((always_inline)) {
             StartBlock(t, pair, row, rows, first > 0);
-            Multiply<false>(rows, it.a(row) + first * kTileRowBytes, it.x.bytes.stride, b[0], b[1], count);
+            Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], count);
             FinishBlock(t, pair, row, rows);
           });
     }
@@ -264,8 +276,11 @@ void FinishGated(const float* c, int rows, uint16_t* out, int64_t out_stride, in
 
 }  // namespace
 
-void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out) {
-  if (x.form != Form::kBFloat) return avx512vnni::MatMul(x, w, panel_begin, panel_end, bias, add, out);
+Form TileForm(DType format) { return format == DType::kF32 ? Form::kFloat : Form::kBFloat; }
+
+void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                Mat<float> out) {
+  if (x.form != Form::kBFloat) return MatMul(x, w, panel_begin, panel_end, bias, add, out);
   const Problem it(x, w);
   const Target target = {bias, add, out, w.n};
   if (x.rows() <= kRowBlock)
@@ -275,7 +290,8 @@ void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64
   _tile_release();
 }
 
-void MatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<std::byte> out) {
+void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias,
+                     Mat<std::byte> out) {
   alignas(64) uint8_t scratch[2][kManyTiles * kTileBytes];
   alignas(64) float results[kGatedRows * kRowBlock];
   const Problem it(x, w);
@@ -322,7 +338,7 @@ void MatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, 
         ForBlocks(
             part, [&](int64_t row, int rows) __attribute__((always_inline)) {
               start(row, rows, first > 0);
-              Multiply<false>(rows, it.a(top + row) + first * kTileRowBytes, it.x.bytes.stride, b[0], b[1], count);
+              Multiply<false>(rows, it.a(top + row) + first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], count);
               finish(row, rows, first + count == it.tiles);
             });
       }

@@ -1,22 +1,16 @@
-// The table of processors with a matrix unit (AMX): that of AVX-512 with VNNI, but for the products.
+// The table of CPUs with AMX: what has no tile kernel runs the AVX-512 code, compiled again in this namespace.
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/amx/kernels_amx.h"
-#include "kernels/any/packed.h"
-
-namespace sgl::avx512vnni {
-Kernels Table();
-}
+#include "kernels/amx/amx.h"
 
 namespace sgl::KERNEL_ISA {
 
-Form FormOf(DType format) { return format == DType::kF32 ? Form::kFloat : Form::kBFloat; }
-
-Kernels Table() {
-  Kernels table = avx512vnni::Table();
+Kernels AmxTable() {
+  Kernels table = Table();
   table.isa = "amx";
-  table.form = FormOf;
-  table.matmul = MatMul;
-  table.matmul_gated = MatMulGated;
+  table.attention = TileAttention;
+  table.form = TileForm;
+  table.matmul = TileMatMul;
+  table.matmul_gated = TileMatMulGated;
   return table;
 }
 

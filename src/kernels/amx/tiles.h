@@ -1,51 +1,56 @@
-// The matrix unit: eight tiles of 16 rows x 64 bytes. Every kernel configures the tiles it uses and releases them before it returns.
-// One product step, TDPBF16PS, per row of A on its own: c += (sum of products of even inputs) + (sum of products of odd inputs), each sum
-// a chain of 16 fused steps from 0, ascending; subnormals count as zero, everywhere. Rows that a tile does not have cost nothing and
-// change nothing, so a row's bits do not depend on how many there are.
-// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS.
+// Tile registers: their shapes, and the configuration that every AMX kernel loads when it starts and drops when it ends.
+// A kernel must not call another AMX kernel while its tiles are live. Loading a configuration takes about 200 cycles.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <cstdint>
 #if defined(__AMX_TILE__)
 #include <immintrin.h>
 
-#include "kernels/simd.h"
+#include <cstdint>
+
+#include "kernels/simd_base.h"
 
 namespace sgl::KERNEL_ISA {
 
-inline constexpr int kTileDim = 16;      // rows of a tile, and columns of 32 bits
-inline constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
-inline constexpr int kTileRowBytes = 64;
+inline constexpr int kTiles = 8, kTileMaxRows = 16, kTileMaxBytes = 64;
 
-// Tiles 0-3: results; 0 and 1 for the first 16 rows, 2 and 3 for the rest. Tiles 4, 5: activations. Tiles 6, 7: weights.
-// With at most 16 rows: 0-3 are results of four panels, 4 activations, 5-7 weights.
-struct TileConfig {
-  alignas(64) uint8_t bytes[64] = {1};
-  void Set(int tile, int rows) {
-    bytes[16 + 2 * tile] = kTileRowBytes;
-    bytes[48 + tile] = static_cast<uint8_t>(rows);
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+
+  constexpr void Shape(int tile, int tile_rows, int bytes) {
+    rows[tile] = static_cast<uint8_t>(tile_rows);
+    row_bytes[tile] = static_cast<uint16_t>(bytes);
   }
 };
-// The compiler does not know what tile instructions read and write: an object on the stack that one of them touches is shown to it here,
-// after it was filled and before it is read.
-template <class T>
-SIMD_FN void Visible(T& object) {
-  asm volatile("" : "+m"(object) : : "memory");
+static_assert(sizeof(TileConfig) == 64);
+
+// Every tile 16 rows of 64 bytes.
+constexpr TileConfig FullTiles() {
+  TileConfig config;
+  for (int i = 0; i < kTiles; ++i) config.Shape(i, kTileMaxRows, kTileMaxBytes);
+  return config;
 }
 
-// For up to 32 rows, 1 at least.
-SIMD_FN void ConfigureTiles(int rows) {
-  TileConfig config;
-  const int first = rows < kTileDim ? rows : kTileDim, second = rows - first;
-  for (int tile = 0; tile < 8; ++tile) config.Set(tile, kTileDim);
-  config.Set(0, first);
-  config.Set(1, first);
-  config.Set(4, first);
-  config.Set(2, second > 0 ? second : first);
-  config.Set(3, second > 0 ? second : first);
-  if (second > 0) config.Set(5, second);
-  Visible(config);
-  _tile_loadconfig(config.bytes);
+// Between ordinary stores and tile loads of what they wrote: gcc's tile loads do not say that they read memory.
+SIMD_FN void TileFence() { __asm__ volatile("" ::: "memory"); }
+
+// Holds a configuration for a scope.
+class TileScope {
+ public:
+  explicit TileScope(const TileConfig& config) {
+    TileFence();
+    _tile_loadconfig(&config);
+  }
+  ~TileScope() { _tile_release(); }
+  TileScope(const TileScope&) = delete;
+  TileScope& operator=(const TileScope&) = delete;
+};
+
+// An object on the stack that tile instructions read or write: shown to the compiler after it was filled and before it is read.
+template <class T>
+SIMD_FN void Visible(T& object) {
+  __asm__ volatile("" : "+m"(object) : : "memory");
 }
 
 }  // namespace sgl::KERNEL_ISA

@@ -2,7 +2,7 @@
 // A code is put into the fraction of a float, x = 1 + code * 2^(position - 23), so that value = d * (code - zero) + m is one fma: with
 // d' = d * 2^(23 - position), value = fma(d', x, m - zero * d - d'). Without m all of that is exact.
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/amx/kernels_amx.h"
+#include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/any/packed.h"
 
@@ -10,6 +10,7 @@ namespace sgl::KERNEL_ISA {
 namespace {
 
 constexpr int64_t kAhead = 2048;  // bytes of codes fetched ahead
+constexpr int kTileBytes = kTileMaxRows * kTileMaxBytes;
 constexpr int kOne = 0x3F800000;
 
 // (a & mask) | b
@@ -130,7 +131,7 @@ void UnpackBlocks(int64_t k, PanelStream panel, int64_t first, int64_t count, ui
 // fp16 rows. The last tile's missing inputs are zeros.
 void UnpackF16(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst) {
   const __m512i interleave = InterleaveHalves();
-  for (int64_t row = first * 16; row < (first + count) * 16; ++row, dst += kTileRowBytes) {
+  for (int64_t row = first * 16; row < (first + count) * 16; ++row, dst += kTileMaxBytes) {
     const uint8_t* at = panel.data + row * 64;
     __builtin_prefetch(row * 64 + kAhead < k * 32 ? at + kAhead : panel.next + (row * 64 + kAhead - k * 32));
     __m512 even = _mm512_setzero_ps(), odd = even;

@@ -1,10 +1,11 @@
-// The pieces of the products on the matrix unit.
+// Kernels on the tile registers. Contracts: kernels/kernels.h.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include "kernels/kernels.h"
-#include "kernels/simd.h"
+#include "kernels/any/kernels_any.h"
 
 namespace sgl::KERNEL_ISA {
+
+void TileAttention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch);
 
 // Where a panel's bytes are, and where those come from that will be wanted after it (itself when nothing follows).
 struct PanelStream {
@@ -17,10 +18,10 @@ struct PanelStream {
 using UnpackTilesFn = void (*)(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst);
 UnpackTilesFn UnpackTilesFor(DType format);  // null for kBF16: its panels are tiles already
 
-Form FormOf(DType format);
-void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out);
-void MatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<std::byte> out);
-
-Kernels Table();
+Form TileForm(DType format);
+void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                Mat<float> out);
+void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias,
+                     Mat<std::byte> out);
 
 }  // namespace sgl::KERNEL_ISA
