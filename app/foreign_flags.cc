@@ -19,7 +19,7 @@ constexpr std::string_view kNoAdapters = "it has no LoRA adapters";
 constexpr std::string_view kNoTiers = "it keeps its cache in memory only";
 constexpr std::string_view kNoSplit = "it does prefill and decoding in one server";
 constexpr std::string_view kNoTls = "it speaks plain HTTP; put a TLS proxy in front";
-constexpr std::string_view kNoMetrics = "this build exports no metrics";
+constexpr std::string_view kNoMetrics = "this build does not publish these figures";
 constexpr std::string_view kNoTrace = "this build exports no traces";
 constexpr std::string_view kNoPriorities = "it has no priorities";
 constexpr std::string_view kNoParsers = "it returns what the model writes as it is";
@@ -161,29 +161,13 @@ constexpr ForeignFlag kFlags[] = {
     {"nccl-port", kIgnored, kOne, "", kLoneNode},
     {"dist-timeout", kIgnored, kOne, "", kLoneNode},
     // Logs, metrics, traces.
-    {"log-level-http", kIgnored, kOne, "", "--log-level counts for everything"},
-    {"log-requests-level", kIgnored, kOne, "", "--log-requests has one level"},
-    {"log-requests-format", kIgnored, kOne, "", "--log-requests writes text"},
-    {"log-requests-target", kIgnored, kMany, "", "--log-requests writes to stderr"},
-    {"uvicorn-access-log-exclude-prefixes", kIgnored, kMany, "", "there is no access log"},
     {"crash-dump-folder", kIgnored, kOne, "", "there are no crash dumps"},
     {"show-time-cost", kIgnored, kNone, "", "the log has timings"},
     {"enable-request-time-stats-logging", kIgnored, kNone, "", "the log has timings"},
-    {"enable-metrics", kIgnored, kNone, "", kNoMetrics},
-    {"enable-metrics-for-all-schedulers", kIgnored, kNone, "", kNoMetrics},
+    {"enable-metrics-for-all-schedulers", kIgnored, kNone, "", kLoneNode},
     {"enable-mfu-metrics", kIgnored, kNone, "", kNoMetrics},
     {"enable-forward-pass-metrics", kIgnored, kNone, "", kNoMetrics},
-    {"extra-metric-labels", kIgnored, kOne, "", kNoMetrics},
-    {"bucket-time-to-first-token", kIgnored, kMany, "", kNoMetrics},
-    {"bucket-inter-token-latency", kIgnored, kMany, "", kNoMetrics},
-    {"bucket-e2e-request-latency", kIgnored, kMany, "", kNoMetrics},
-    {"prompt-tokens-buckets", kIgnored, kMany, "", kNoMetrics},
-    {"generation-tokens-buckets", kIgnored, kMany, "", kNoMetrics},
-    {"collect-tokens-histogram", kIgnored, kNone, "", kNoMetrics},
-    {"tokenizer-metrics-custom-labels-header", kIgnored, kOne, "", kNoMetrics},
-    {"tokenizer-metrics-allowed-custom-labels", kIgnored, kMany, "", kNoMetrics},
-    {"export-metrics-to-file", kIgnored, kNone, "", kNoMetrics},
-    {"export-metrics-to-file-dir", kIgnored, kOne, "", kNoMetrics},
+    {"collect-tokens-histogram", kIgnored, kNone, "", kAlways},
     {"enable-trace", kIgnored, kNone, "", kNoTrace},
     {"otlp-traces-endpoint", kIgnored, kOne, "", kNoTrace},
     {"kv-events-config", kNotBuilt, kOne, "", "it publishes no cache events"},

@@ -21,8 +21,10 @@ struct Command {
 constexpr Command kCommands[] = {
     {"serve", "serve a model over HTTP (also when flags follow at once: sglang --model-path X)", RunServe},
     {"chat", "talk to a server in the terminal", RunChat},
-    {"bench", "measure prefill and decoding without a server", RunBench},
+    {"bench", "measure prefill and decoding; bench serve: measure a running server", RunBench},
     {"tokenize", "text to token ids and back", RunTokenize},
+    {"wait", "wait until a server has generated a token", RunWait},
+    {"replay", "send recorded requests to a server again", RunReplay},
 };
 
 std::string Overview() {

@@ -6,7 +6,10 @@
 #include <limits>
 #include <utility>
 
+#include "base/cpus.h"
 #include "base/env.h"
+#include "obs/buckets.h"
+#include "obs/metrics.h"
 
 namespace sgl {
 namespace {
@@ -30,6 +33,11 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   if (const double seconds = env::kWarmupTimeout.Get(); seconds > 0) api.warm_up_timeout = FromSeconds(seconds);
   api.health_timeout = FromSeconds(env::kHealthCheckTimeout.Get());
   api.health_generates = env::kHealthGenerates.Get();
+  api.journal.log_headers = env::kLogRequestHeaders.Get();
+  api.journal.log_headers.insert(api.journal.log_headers.begin(), "x-smg-routing-key");
+  for (std::string& name : api.journal.log_headers)
+    for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  api.journal.log_exceeded_ms = env::kLogRequestExceededMs.Get();
   api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());
 }
 
@@ -46,7 +54,7 @@ void VisitModel(ServeOptions& o, Options& field) {
   field("dtype", engine.dtype, "type of weights and activations that are not quantised",
         Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
   field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
-        Choices{{"auto", "bfloat16", "bf16", "float16", "float32"}});
+        Choices{{"auto", "bfloat16", "bf16", "float16", "float32", "fp8_e5m2", "fp8_e4m3", "int8"}});
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
         OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
   field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");
@@ -112,8 +120,29 @@ void ServeOptions::Visit(Options& field) {
   VisitHttp(*this, field);
   field.Group("Logging");
   field("log-level", log_level, "least important lines to write to stderr", Choices{{"debug", "info", "warning", "error", "critical"}});
-  field("log-requests", api.log_requests, "one line per request and per reply");
+  field("log-level-http", log_level_http, "the same for the access log, one line per HTTP reply; unset: as --log-level",
+        OptionTrait::kZeroIsUnset, Choices{{"debug", "info", "warning", "error", "critical"}});
+  field("uvicorn-access-log-exclude-prefixes", api.access_log_exclude_prefixes, "paths that begin so have no line in the access log");
+  JournalConfig& journal = api.journal;
+  field("log-requests", journal.log_requests, "one line per request and per reply");
+  field("log-requests-level", journal.log_requests_level,
+        "0: metadata; 1: and sampling parameters; 2: and texts, shortened to 2048 characters; 3: everything", Range{0, 3});
+  field("log-requests-format", journal.log_requests_format, "form of these lines", Choices{{"text", "json"}});
+  field("log-requests-target", journal.log_requests_target, "stdout, or folders for hourly files; unset: stderr, with the rest of the log");
   field("decode-log-interval", engine.decode_log_interval, "decode steps between two lines of statistics", Range{1, 1 << 30});
+  field.Group("Metrics");
+  MetricsConfig& metrics = api.metrics;
+  field("enable-metrics", api.enable_metrics, "serve Prometheus metrics at /metrics, and more times in meta_info");
+  field("extra-metric-labels", extra_metric_labels, "JSON object of labels for every sample");
+  field("bucket-time-to-first-token", ttft_buckets, "ascending upper bounds in seconds; unset: SGLang's");
+  field("bucket-inter-token-latency", itl_buckets, "ascending upper bounds in seconds; unset: SGLang's");
+  field("bucket-e2e-request-latency", e2e_buckets, "ascending upper bounds in seconds; unset: SGLang's");
+  field("prompt-tokens-buckets", prompt_tokens_buckets, "default | tse <middle> <base> <count> | custom <bound>...");
+  field("generation-tokens-buckets", generation_tokens_buckets, "default | tse <middle> <base> <count> | custom <bound>...");
+  field("tokenizer-metrics-custom-labels-header", metrics.custom_labels_header, "header with a JSON object of label values");
+  field("tokenizer-metrics-allowed-custom-labels", metrics.allowed_custom_labels, "labels that this header may set");
+  field("export-metrics-to-file", journal.export_metrics_to_file, "one JSON line per request into hourly files");
+  field("export-metrics-to-file-dir", journal.export_metrics_to_file_dir, "folder of these files", OptionTrait::kZeroIsUnset);
   field.Group("Other");
   field("config", config_file, "a YAML file with flags as keys; flags on the command line win", OptionTrait::kZeroIsUnset);
   field("print-env", print_env, "print the environment variables with types, defaults and values, then stop");
@@ -145,25 +174,43 @@ Status ServeOptions::Finish() {
     if (!text.ok()) return std::move(text).error().In("argument --chat-template");
     api.chat_template = *std::move(text);
   }
+  TRY_STATUS(FinishMetrics());
   ApplyEnvironment(engine, api);
+  Result<std::vector<int>> cpus = ParseThreadsBind(env::kCpuOmpThreadsBind.Get(), 0, 1);
+  if (!cpus.ok()) return std::move(cpus).error().In("SGLANG_CPU_OMP_THREADS_BIND");
+  engine.cpus = *std::move(cpus);
   return {};
 }
 
-Result<std::vector<int>> ParseCpuList(std::string_view text) {
-  constexpr int64_t kMaxCpu = 4095;
-  const Error invalid = InvalidArgument(fmt::format("'{}' is not a list of CPUs such as 0-15,32", text));
-  std::vector<int> cpus;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string_view part = text.substr(begin, end - begin);
-    const size_t dash = part.find('-');
-    const auto first = ParseEnv<int64_t>(part.substr(0, dash));
-    const auto last = dash == std::string_view::npos ? first : ParseEnv<int64_t>(part.substr(dash + 1));
-    if (!first || !last || *first < 0 || *last < *first || *last > kMaxCpu) return invalid;
-    for (int64_t cpu = *first; cpu <= *last; ++cpu) cpus.push_back(static_cast<int>(cpu));
-    begin = end + 1;
+Status ServeOptions::FinishMetrics() {
+  MetricsConfig& metrics = api.metrics;
+  const auto bounds = [](const char* flag, const std::vector<std::string>& words, auto parse, std::vector<double>& out) -> Status {
+    if (words.empty()) return {};
+    Result<std::vector<double>> parsed = parse(words);
+    if (!parsed.ok()) return std::move(parsed).error().In(fmt::format("argument --{}", flag));
+    out = *std::move(parsed);
+    return {};
+  };
+  TRY_STATUS(bounds("bucket-time-to-first-token", ttft_buckets, buckets::ParseBounds, metrics.time_to_first_token));
+  TRY_STATUS(bounds("bucket-inter-token-latency", itl_buckets, buckets::ParseBounds, metrics.inter_token_latency));
+  TRY_STATUS(bounds("bucket-e2e-request-latency", e2e_buckets, buckets::ParseBounds, metrics.e2e_latency));
+  TRY_STATUS(bounds("prompt-tokens-buckets", prompt_tokens_buckets, buckets::ParseTokenRule, metrics.prompt_tokens));
+  TRY_STATUS(bounds("generation-tokens-buckets", generation_tokens_buckets, buckets::ParseTokenRule, metrics.generation_tokens));
+  if (extra_metric_labels.is_object()) {
+    for (const auto& [name, value] : extra_metric_labels.as_object()) {
+      if (!IsMetricLabel(name)) return InvalidArgument(fmt::format("argument --extra-metric-labels: '{}' is not a label name", name));
+      metrics.extra_labels.emplace_back(name, value.is_string() ? value.as_string() : DumpJson(value));
+    }
   }
-  return cpus;
+  for (const std::string& name : metrics.allowed_custom_labels)
+    if (!IsMetricLabel(name))
+      return InvalidArgument(fmt::format("argument --tokenizer-metrics-allowed-custom-labels: '{}' is not a label name", name));
+  for (char& c : metrics.custom_labels_header) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (api.journal.export_metrics_to_file && api.journal.export_metrics_to_file_dir.empty())
+    return InvalidArgument("argument --export-metrics-to-file: needs --export-metrics-to-file-dir");
+  const std::string& access = log_level_http.empty() ? log_level : log_level_http;
+  api.access_log = access == "debug" || access == "info";
+  return {};
 }
 
 }  // namespace sgl

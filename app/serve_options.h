@@ -15,7 +15,9 @@ namespace sgl {
 struct ServeOptions {
   EngineConfig engine;
   ApiConfig api;
-  std::string log_level = "info";
+  std::string log_level = "info", log_level_http;
+  Json extra_metric_labels;
+  std::vector<std::string> ttft_buckets, itl_buckets, e2e_buckets, prompt_tokens_buckets, generation_tokens_buckets;
   std::string device = "auto";
   std::string chat_template;  // name or file; Finish puts its text into api.chat_template
   std::string revision;       // of a model from the Hugging Face cache
@@ -26,6 +28,9 @@ struct ServeOptions {
   void VisitEngine(Options& field);  // the part that commands without a server share
   // After parsing: environment variables, checks between options, derived values. Errors name the option.
   Status Finish();
+
+ private:
+  Status FinishMetrics();
 };
 
 // Flags of other builds; see ForeignFlag.
@@ -33,9 +38,6 @@ std::span<const ForeignFlag> ForeignFlags();
 
 // The text of --chat-template: a .jinja file, a .json file with a member "chat_template", or a built-in name.
 Result<std::string> ReadChatTemplate(const std::string& name_or_file);
-
-// "0-3,8" -> {0, 1, 2, 3, 8}. Errors: not a list of CPUs, empty, a CPU number above 4095.
-Result<std::vector<int>> ParseCpuList(std::string_view text);
 
 // The file or directory that a --model-path stands for: itself if it exists, else the snapshot of "org/name" in the Hugging Face cache
 // (HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub). Nothing is downloaded. Errors say where it was looked for.

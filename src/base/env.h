@@ -83,25 +83,27 @@ using EnvFloat = EnvVar<double>;
 using EnvTuple = EnvVar<std::vector<std::string>>;
 
 // X(type, variable, name, default, help). The only list: variables, table, checks and docs come from it.
-#define SGL_ENVIRONMENT(X)                                                                                                              \
-  X(Str, CpuIsa, "SGLANG_CPU_ISA", "", "kernels to use: portable, avx2, avx512, amx; empty: the best this CPU can run")                 \
-  X(Str, CpuOmpThreadsBind, "SGLANG_CPU_OMP_THREADS_BIND", "all", "CPUs to compute on, such as 0-15,32; all: every CPU we may use")     \
-  X(Float, ReqWaitingTimeout, "SGLANG_REQ_WAITING_TIMEOUT", "-1", "seconds a request may wait before it starts; <= 0: no limit")        \
-  X(Float, ReqRunningTimeout, "SGLANG_REQ_RUNNING_TIMEOUT", "-1", "seconds a request may run; <= 0: no limit")                          \
-  X(Float, InitNewTokenRatio, "SGLANG_INIT_NEW_TOKEN_RATIO", "0.7", "share of max_new_tokens that admission reserves at first")         \
-  X(Float, MinNewTokenRatioFactor, "SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR", "0.14", "the reserved share never falls below this part of it") \
-  X(Int, NewTokenRatioDecaySteps, "SGLANG_NEW_TOKEN_RATIO_DECAY_STEPS", "600", "decode steps from the first to the lowest share")       \
-  X(Int, ClipMaxNewTokens, "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "4096", "max_new_tokens counts as at most this much in admission")  \
-  X(Bool, TestRetract, "SGLANG_TEST_RETRACT", "false", "testing: send a running request back to the queue now and then")                \
-  X(Int, TestRetractInterval, "SGLANG_TEST_RETRACT_INTERVAL", "3", "decode steps between such retractions")                             \
-  X(Bool, StrictMemCheckDuringIdle, "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE", "true", "when idle, check that no page is lost")      \
-  X(Bool, AllowLongerContext, "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", "false", "let --context-length exceed the model's")          \
-  X(Float, HealthCheckTimeout, "SGLANG_HEALTH_CHECK_TIMEOUT", "20", "seconds a health probe waits for a token")                         \
-  X(Bool, HealthGenerates, "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "true", "/health generates a token; false: it only answers")     \
-  X(Float, WarmupTimeout, "SGLANG_WARMUP_TIMEOUT", "-1", "seconds the warm-up request may take; <= 0: 600")                             \
-  X(Float, TimeoutKeepAlive, "SGLANG_TIMEOUT_KEEP_ALIVE", "5", "seconds an idle HTTP connection stays open")                            \
-  X(Bool, ForceShutdown, "SGL_FORCE_SHUTDOWN", "false", "SIGTERM and SIGINT exit at once, without draining")                            \
-  X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                             \
+#define SGL_ENVIRONMENT(X)                                                                                                                 \
+  X(Str, CpuIsa, "SGLANG_CPU_ISA", "", "kernels to use: portable, avx2, avx512, amx; empty: the best this CPU can run")                    \
+  X(Str, CpuOmpThreadsBind, "SGLANG_CPU_OMP_THREADS_BIND", "all", "CPUs to compute on, such as 0-15,32; all: one per core we may use")     \
+  X(Float, ReqWaitingTimeout, "SGLANG_REQ_WAITING_TIMEOUT", "-1", "seconds a request may wait before it starts; <= 0: no limit")           \
+  X(Float, ReqRunningTimeout, "SGLANG_REQ_RUNNING_TIMEOUT", "-1", "seconds a request may run; <= 0: no limit")                             \
+  X(Float, InitNewTokenRatio, "SGLANG_INIT_NEW_TOKEN_RATIO", "0.7", "share of max_new_tokens that admission reserves at first")            \
+  X(Float, MinNewTokenRatioFactor, "SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR", "0.14", "the reserved share never falls below this part of it")    \
+  X(Int, NewTokenRatioDecaySteps, "SGLANG_NEW_TOKEN_RATIO_DECAY_STEPS", "600", "decode steps from the first to the lowest share")          \
+  X(Int, ClipMaxNewTokens, "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "4096", "max_new_tokens counts as at most this much in admission")     \
+  X(Bool, TestRetract, "SGLANG_TEST_RETRACT", "false", "testing: send a running request back to the queue now and then")                   \
+  X(Int, TestRetractInterval, "SGLANG_TEST_RETRACT_INTERVAL", "3", "decode steps between such retractions")                                \
+  X(Bool, StrictMemCheckDuringIdle, "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE", "true", "when idle, check that no page is lost")         \
+  X(Bool, AllowLongerContext, "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", "false", "let --context-length exceed the model's")             \
+  X(Float, HealthCheckTimeout, "SGLANG_HEALTH_CHECK_TIMEOUT", "20", "seconds a health probe waits for a token")                            \
+  X(Bool, HealthGenerates, "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "true", "/health generates a token; false: it only answers")        \
+  X(Float, WarmupTimeout, "SGLANG_WARMUP_TIMEOUT", "-1", "seconds the warm-up request may take; <= 0: 600")                                \
+  X(Float, TimeoutKeepAlive, "SGLANG_TIMEOUT_KEEP_ALIVE", "5", "seconds an idle HTTP connection stays open")                               \
+  X(Bool, ForceShutdown, "SGL_FORCE_SHUTDOWN", "false", "SIGTERM and SIGINT exit at once, without draining")                               \
+  X(Tuple, LogRequestHeaders, "SGLANG_LOG_REQUEST_HEADERS", "", "more request headers for --log-requests to show")                         \
+  X(Int, LogRequestExceededMs, "SGLANG_LOG_REQUEST_EXCEEDED_MS", "-1", "> 0: --log-requests shows replies that took as many milliseconds") \
+  X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                                \
   X(Bool, RunOnce, "SGLANG_RUN_ONCE", "false", "./run stops after its first answer")
 
 namespace env {

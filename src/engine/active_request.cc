@@ -31,8 +31,8 @@ PositionLogprob ActiveRequest::ToPosition(const SamplerState::Choice& choice) co
   return {.token = choice.token, .logprob = choice.logprob, .top = choice.top, .token_ids = choice.token_ids};
 }
 
-void ActiveRequest::OnScheduled(const PlanRow& row, TimePoint now) {
-  if (scheduled_) return;
+std::optional<Duration> ActiveRequest::OnScheduled(const PlanRow& row, TimePoint now) {
+  if (scheduled_) return {};
   scheduled_ = now;
   cached_tokens_ = row.cached_tokens;
   if (next_prompt_logprob_ < static_cast<int64_t>(request_.prompt.size())) {  // nothing comes before the first one
@@ -40,6 +40,7 @@ void ActiveRequest::OnScheduled(const PlanRow& row, TimePoint now) {
         {.token = request_.prompt[static_cast<size_t>(next_prompt_logprob_)], .logprob = std::nullopt, .top = {}, .token_ids = {}});
     ++next_prompt_logprob_;
   }
+  return now - created_;
 }
 
 ActiveRequest::Range ActiveRequest::PromptLogitsWanted(const PlanRow& row) const {

@@ -26,7 +26,8 @@ class ActiveRequest {
   int64_t output_tokens() const { return output_tokens_; }
   const std::vector<TokenId>& stop_ids() const { return stop_ids_; }
 
-  void OnScheduled(const PlanRow& row, TimePoint now);  // first chunk: queue time, cached tokens
+  // Before each step with a row of it. The first time: how long it had to wait for that.
+  std::optional<Duration> OnScheduled(const PlanRow& row, TimePoint now);
 
   // Prompt positions [first, last) whose logits this chunk must deliver for input log-probabilities; empty when none are wanted.
   struct Range {

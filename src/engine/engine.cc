@@ -60,6 +60,14 @@ struct Engine::Impl {
         step_log_(config.decode_log_interval) {
     std::random_device entropy;
     seed_base_ = config.random_seed ? static_cast<uint64_t>(*config.random_seed) : (uint64_t{entropy()} << 32 | entropy());
+    const EngineInfo& info = loaded_.info;
+    probe_.max_total_tokens.Set(static_cast<double>(info.max_total_tokens));
+    probe_.max_running_reqs.Set(info.max_running_requests);
+    probe_.page_size.Set(info.page_size);
+    probe_.pages.Set(static_cast<double>(info.max_total_tokens / info.page_size));
+    probe_.context_length.Set(static_cast<double>(info.context_length));
+    probe_.load_weights_seconds.Set(info.load_weights_s);
+    probe_.startup_seconds.Set(info.startup_s);
     thread_ = std::thread([this] { Main(); });
   }
 
@@ -109,6 +117,7 @@ struct Engine::Impl {
   std::vector<Sampled> sampled_;
   std::vector<Ended> ended_;
   StepLog step_log_;
+  EngineProbe probe_;
   bool was_idle_ = false;
   std::thread thread_;  // last: starts when everything else is there
 };
@@ -233,7 +242,7 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
   for (size_t r = 0; r < plan.rows.size(); ++r) {
     const PlanRow& row = plan.rows[r];
     ActiveRequest& active = *active_.at(Index(row.id));
-    active.OnScheduled(row, now);
+    if (const std::optional<Duration> waited = active.OnScheduled(row, now)) probe_.queue_time.Observe(Seconds(*waited));
     const ActiveRequest::Range range = active.PromptLogitsWanted(row);
     for (int64_t p = range.first; p < range.last; ++p)
       wanted_.push_back({static_cast<int32_t>(r), static_cast<int32_t>(p - row.first_pos)});
@@ -290,7 +299,9 @@ bool Engine::Impl::Step() {
   stepped.reserve(sampled_.size());
   for (const PlanRow& row : plan.rows)
     if (row.sample) stepped.push_back(row.id);
-  step_log_.Record(plan, scheduler_.stats(), begin, clock_.Now());
+  const TimePoint end = clock_.Now();
+  step_log_.Record(plan, scheduler_.stats(), begin, end);
+  CountStep(probe_, plan, begin, end);
   const std::vector<Ended> ended = scheduler_.Commit(sampled_, clock_.Now());
   PublishStats();  // before anybody is told: who sees its reply also sees a server without it
 
@@ -306,6 +317,7 @@ bool Engine::Impl::Step() {
 }
 
 void Engine::Impl::PublishStats() {
+  GaugeState(probe_, scheduler_.stats(), *loaded_.cache, step_log_.throughput());
   MutexLock lock(stats_mutex_);
   stats_.sched = scheduler_.stats();
   stats_.last_gen_throughput = step_log_.throughput();
@@ -323,6 +335,7 @@ void Engine::Impl::WhenIdle() {
       loaded_.cache->CheckInvariants();
     }
     CHECK(active_.empty());
+    GaugeState(probe_, scheduler_.stats(), *loaded_.cache, 0);
     MutexLock lock(stats_mutex_);
     stats_.sched = scheduler_.stats();
   }
@@ -364,7 +377,9 @@ Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config) {
+  const TimePoint begin = SteadyClock().Now();
   TRY(LoadedModel loaded, LoadEngineModel(config));
+  loaded.info.startup_s = Seconds(SteadyClock().Now() - begin);
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(config, std::move(loaded))));
 }
 
@@ -381,6 +396,7 @@ EngineStats Engine::stats() const {
   MutexLock lock(impl_->stats_mutex_);
   return impl_->stats_;
 }
+const EngineProbe& Engine::probe() const { return impl_->probe_; }
 std::shared_ptr<const Tokenizer> Engine::tokenizer() const { return impl_->loaded_.tokenizer; }
 const std::string& Engine::chat_template() const { return impl_->loaded_.chat_template; }
 

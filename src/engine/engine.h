@@ -13,6 +13,7 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "engine/probe.h"
 #include "engine/sampler.h"
 #include "sched/request.h"
 #include "sched/scheduler.h"
@@ -50,7 +51,7 @@ struct EngineConfig {
   std::string tokenizer_path;           // "" : model_path
   std::string served_model_name;        // "" : model_path
   std::string dtype = "auto";           // auto, float32, float16/half, bfloat16
-  std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32
+  std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8
   std::string load_format = "auto";     // auto, safetensors, gguf
   std::string json_model_override_args = "{}";
   int64_t context_length = 0;         // 0: the model's
@@ -61,7 +62,8 @@ struct EngineConfig {
   bool disable_radix_cache = false;
   bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
   std::optional<int64_t> random_seed;
-  int threads = 0;  // 0: one per usable CPU
+  int threads = 0;        // 0: as PlanCpus chooses
+  std::vector<int> cpus;  // to compute on; empty: as PlanCpus chooses
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
   std::string weight_version = "default";
@@ -79,9 +81,14 @@ struct EngineInfo {
   int page_size = 0;
   std::vector<TokenId> eos_ids;
   int64_t weight_bytes = 0, kv_bytes = 0;
+  // For measuring against the machine: weights in the layers' matrices, bytes of weights that one decoding step reads, whether the layers'
+  // weights are of block formats, cached bytes per token.
+  int64_t layer_params = 0, step_weight_bytes = 0, kv_bytes_per_token = 0;
+  bool weights_quantised = false;
   Json generation_config;  // null if none
   std::string isa;
   int threads = 0;
+  double load_weights_s = 0, startup_s = 0;  // the model alone; everything until the engine could run
 };
 
 struct EngineStats {
@@ -113,7 +120,8 @@ class Engine {
   bool Drain(std::chrono::milliseconds timeout);
 
   const EngineInfo& info() const;
-  EngineStats stats() const;  // Thread: any; a snapshot
+  EngineStats stats() const;         // Thread: any; a snapshot
+  const EngineProbe& probe() const;  // lives as long as the engine
   std::shared_ptr<const Tokenizer> tokenizer() const;
   const std::string& chat_template() const;  // "" if the model has none
 

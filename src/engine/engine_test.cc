@@ -293,7 +293,7 @@ TEST(Engine, RefusesWhatItCannotServe) {
   EXPECT_NE(refused([](GenerateRequest& r) { r.sampling.stop_regex = {"(unclosed"}; }).find("(unclosed"), std::string::npos);
   EXPECT_NE(refused([](GenerateRequest& r) { r.sampling.logit_bias = {{320, 1.0f}}; }).find("logit_bias"), std::string::npos);
   Collector first;
-  GenerateRequest request = Request(1, 60);
+  GenerateRequest request = Request(1, 400);
   ASSERT_TRUE(engine->Submit(request, first.sink()).ok());
   EXPECT_NE(refused([&](GenerateRequest& r) { r.rid = request.rid; }).find(request.rid), std::string::npos);
   (void)first.Wait();

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <cstdlib>
@@ -19,6 +21,17 @@ bool HasF16C() {  // clang 14's __builtin_cpu_supports does not know it: leaf 1,
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 29 & 1u) != 0;
 }
+
+// Tiles, bf16 and int8 products (leaf 7, edx bits 24, 22, 25), AVX512-BF16 (leaf 7.1, eax bit 5) and VBMI, and the kernel's leave to
+// use the tile registers, which every thread of the process then has.
+bool HasAmx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  const bool tiles = (d >> 24 & d >> 22 & d >> 25 & 1u) != 0, vbmi = (c >> 1 & 1u) != 0;
+  if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0 || (a >> 5 & 1u) == 0 || !tiles || !vbmi) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
 }  // namespace
 namespace avx2 {
 Kernels Table();
@@ -28,6 +41,9 @@ Kernels Table();
 }
 namespace avx512vnni {
 Kernels Table();
+}
+namespace amx {
+Kernels AmxTable();
 }
 #endif
 
@@ -42,6 +58,7 @@ std::span<const Kernels> AllKernels() {
       if (__builtin_cpu_supports("avx512vnni")) {
         found.back().isa = "avx512-basic";
         found.push_back(avx512vnni::Table());
+        if (HasAmx()) found.push_back(amx::AmxTable());
       }
     }
 #endif

@@ -68,6 +68,7 @@ struct KvCache::Impl {
   // Unlocked leaves by `used`. One tick marks nodes of one path only, and a path has one leaf: the key is unique.
   std::map<uint64_t, RadixNode*> leaves;
   int32_t evictable = 0, locked = 0, held = 0;
+  int64_t evicted = 0;
   uint64_t tick = 0;
 
   PageState& StateOf(PageId page) {
@@ -169,6 +170,7 @@ void KvCache::Impl::Evict(size_t count) {
       leaf->pages.pop_back();
     }
     evictable -= static_cast<int32_t>(taken);
+    evicted += static_cast<int64_t>(taken);
     count -= taken;
     if (leaf->pages.empty()) {
       RemoveLeaf(leaf);
@@ -209,6 +211,7 @@ int32_t KvCache::held_pages() const { return impl_->held; }
 bool KvCache::uses_tree() const { return impl_->use_tree; }
 bool KvCache::is_held(PageId page) const { return impl_->StateOf(page) == PageState::kHeld; }
 int64_t KvCache::locks() const { return impl_->root.locks; }
+int64_t KvCache::evicted_pages() const { return impl_->evicted; }
 
 std::optional<std::vector<PageId>> KvCache::Reserve(int32_t count) {
   std::vector<PageId> pages;

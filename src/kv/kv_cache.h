@@ -37,7 +37,8 @@ class KvCache {
   int32_t held_pages() const;       // given out by Reserve and neither returned nor inserted
   bool uses_tree() const;
   bool is_held(PageId page) const;
-  int64_t locks() const;  // Lock calls not yet undone
+  int64_t locks() const;          // Lock calls not yet undone
+  int64_t evicted_pages() const;  // since construction; Flush does not count
 
   // Takes `count` pages, evicting if needed: the last pages of the least recently used unlocked leaf, and only as many as are missing.
   // All or nothing.

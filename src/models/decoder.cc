@@ -89,7 +89,7 @@ void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer
   const Mat<float> y = ctx.arena.TakeMat<float>(rows, width);
   const Mat<float> cos_sin = ctx.arena.TakeMat<float>(rows, config_.rope.rotary());
   config_.rope.Angles(ctx, step.positions, cos_sin);
-  schedule_.window = -1;  // a new step: the first layer makes its schedule
+  schedule_.Clear();  // a new step: the first layer makes its schedule
 
   embed_.Lookup(ctx, step.tokens, x);
   for (size_t i = 0; i < layers_.size(); ++i) {

@@ -52,7 +52,7 @@ struct GenerateRequest {
   int64_t priority = 0;
   std::vector<TokenId> think_end;          // not empty: the output starts with reasoning; the grammar holds after these tokens
   std::optional<int64_t> thinking_budget;  // reasoning tokens before think_end is forced
-  bool internal = false;  // health probe: not logged
+  bool internal = false;                   // health probe: not logged
 };
 
 enum class FinishKind { kStop, kLength, kAbort };

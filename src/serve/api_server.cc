@@ -34,6 +34,7 @@ class EngineBackend final : public Backend {
   bool Drain(milliseconds timeout) override { return engine_.Drain(timeout); }
   const EngineInfo& info() const override { return engine_.info(); }
   EngineStats stats() const override { return engine_.stats(); }
+  std::vector<const EngineProbe*> probes() const override { return {&engine_.probe()}; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return engine_.tokenizer(); }
 
  private:

@@ -9,6 +9,8 @@
 #include "base/result.h"
 #include "engine/engine.h"
 #include "serve/http_server.h"
+#include "serve/journal.h"
+#include "serve/probe.h"
 
 namespace sgl {
 
@@ -22,7 +24,11 @@ struct ApiConfig {
   bool enable_cache_report = false;
   bool incremental_streaming_output = false;
   bool skip_server_warmup = false;
-  bool log_requests = false;
+  JournalConfig journal;
+  bool enable_metrics = false;  // serve /metrics
+  MetricsConfig metrics;
+  bool access_log = false;  // one line per HTTP reply
+  std::vector<std::string> access_log_exclude_prefixes;
   int stream_interval = 1;
   int text_threads = 1;  // rendering, tokenizing, request parsing
   std::chrono::milliseconds shutdown_timeout{60000};

@@ -22,6 +22,7 @@ class Backend {
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
   virtual const EngineInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
+  virtual std::vector<const EngineProbe*> probes() const = 0;  // one per replica
   virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
 };
 

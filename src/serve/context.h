@@ -10,7 +10,9 @@
 #include "serve/api_server.h"
 #include "serve/backend.h"
 #include "serve/id_source.h"
+#include "serve/journal.h"
 #include "serve/outbox.h"
+#include "serve/probe.h"
 #include "text/chat_template.h"
 
 namespace sgl {
@@ -35,6 +37,8 @@ struct ApiContext {
         chat_template(std::move(t)),
         threads(std::move(th)),
         ids(id_seed),
+        probe(std::make_shared<ServeProbe>(config.metrics)),
+        journal(config.journal, config.server_args),
         outbox(std::make_shared<Outbox>(threads.post_http)) {}
 
   const ApiConfig config;
@@ -42,6 +46,8 @@ struct ApiContext {
   const std::shared_ptr<const ChatTemplate> chat_template;  // null: no chat
   const Threads threads;
   IdSource ids;
+  const std::shared_ptr<ServeProbe> probe;  // exchanges may outlive the context
+  Journal journal;
   const std::shared_ptr<Outbox> outbox;
   std::function<double()> unix_now = [] {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();

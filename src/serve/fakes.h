@@ -185,6 +185,7 @@ class FakeBackend final : public Backend {
   bool Drain(std::chrono::milliseconds) override { return true; }
   const EngineInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
+  std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 
   // Fills in totals; with `finish` the sink is destroyed, as the engine does.
@@ -210,6 +211,7 @@ class FakeBackend final : public Backend {
   std::chrono::milliseconds flush_timeout{-1};
   EngineInfo info_;
   EngineStats stats_;
+  EngineProbe probe_;
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "obs/log.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -15,7 +14,15 @@ Flight::Flight(ApiContext& context, Exchange exchange, FlightOptions options)
 void Flight::Launch(std::vector<GenerateRequest> requests) {
   progress_.resize(requests.size());
   open_ = requests.size();
-  for (size_t i = 0; i < requests.size(); ++i) progress_[i].rid = requests[i].rid;
+  WatchOptions watch{.stream = options_.stream, .log_metrics = options_.log_metrics, .openai_body = {}, .labels = options_.labels};
+  if (options_.style == ErrorStyle::kOpenAi && context_.journal.active()) watch.openai_body = exchange_->request().body;
+  if (watch.labels.empty()) watch.labels = RequestLabels(context_, exchange_->request(), Json());
+  watches_.reserve(requests.size());
+  for (size_t i = 0; i < requests.size(); ++i) {
+    progress_[i].rid = requests[i].rid;
+    watches_.emplace_back(context_, exchange_->request(), requests[i], watch);
+    watch.openai_body.clear();  // once
+  }
   // The exchange holds the callback, so the callback must not hold the exchange.
   exchange_->OnClose([weak = weak_from_this()] {
     if (const auto flight = weak.lock()) {
@@ -56,9 +63,11 @@ void Flight::OnDelta(size_t index, TokenDelta delta) {
   p.cached_tokens = delta.cached_tokens;
   p.num_retractions = delta.num_retractions;
   p.e2e_latency_s = delta.e2e_latency_s;
+  p.queue_time_s = delta.queue_time_s;
+  watches_[index].OnTokens(delta);
   if (delta.finish) {
     p.finish = std::move(delta.finish);
-    if (context_.config.log_requests) LogFinish(p);
+    watches_[index].OnFinish(p);
   }
   if (done_) return;
   Take(index, delta);
@@ -135,13 +144,6 @@ Usage Flight::usage() const {
     usage.completion_tokens += progress_[i].completion_tokens;
   }
   return usage;
-}
-
-void Flight::LogFinish(const Progress& p) const {
-  const char* kind = p.finish->kind == FinishKind::kStop ? "stop" : p.finish->kind == FinishKind::kLength ? "length" : "abort";
-  LOG_INFO("Finish: rid={}, finish_reason={}{}{}, prompt_tokens={}, completion_tokens={}, cached_tokens={}, e2e_latency={:.3f}", p.rid,
-           kind, p.finish->message.empty() ? "" : ": ", p.finish->message, p.prompt_tokens, p.completion_tokens, p.cached_tokens,
-           p.e2e_latency_s);
 }
 
 }  // namespace sgl

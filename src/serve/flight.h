@@ -10,19 +10,9 @@
 
 #include "serve/context.h"
 #include "serve/error.h"
+#include "serve/request_watch.h"
 
 namespace sgl {
-
-// One sub-request's progress: totals of its latest delta.
-struct Progress {
-  std::string rid;
-  bool started = false;  // a delta has come
-  std::optional<Finish> finish;
-  int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0, num_retractions = 0;
-  double e2e_latency_s = 0;
-  int64_t emitted_tokens = 0;  // completion_tokens when its last event went out
-  bool emitted = false;
-};
 
 // Tokens of a whole request, as OpenAI counts them: a prompt once, however many samples it has.
 struct Usage {
@@ -35,6 +25,8 @@ struct FlightOptions {
   ErrorStyle style = ErrorStyle::kNative;
   int stream_interval = 1;
   size_t samples = 1;  // per prompt; sub-request i belongs to prompt i / samples
+  bool log_metrics = true;
+  MetricLabels labels;  // custom metric labels
 };
 
 // Thread: http, except Launch. Lives until its last sub-request has ended, held by the sinks.
@@ -61,6 +53,7 @@ class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
 
   void WriteEvent(std::string_view json);
   const Progress& progress(size_t index) const { return progress_[index]; }
+  const RequestTimes& times(size_t index) const { return watches_[index].times(); }
   size_t size() const { return progress_.size(); }
   const FlightOptions& options() const { return options_; }
   Usage usage() const;
@@ -72,12 +65,12 @@ class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
   void Finished();
   void AbortRest();
   bool aborted();
-  void LogFinish(const Progress& p) const;
 
   ApiContext& context_;
   const Exchange exchange_;
   const FlightOptions options_;
   std::vector<Progress> progress_;
+  std::vector<RequestWatch> watches_;
   size_t open_ = 0;         // sub-requests without a finish
   bool streaming_ = false;  // the 200 went out
   bool done_ = false;       // the reply is complete, or will not be: later deltas are dropped

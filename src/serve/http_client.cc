@@ -51,8 +51,9 @@ bool HasControl(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; });
 }
 
-// "HTTP/1.1 200 OK" and the fields behind it, without the blank line.
-Result<HttpReplyData> ParseHead(std::string_view head, bool& http11) {
+}  // namespace
+
+Result<HttpReplyData> ParseReplyHead(std::string_view head, bool& http11) {
   HttpReplyData reply;
   const auto next_line = [&head] {
     const size_t end = std::min(head.find('\n'), head.size());
@@ -74,8 +75,6 @@ Result<HttpReplyData> ParseHead(std::string_view head, bool& http11) {
   }
   return reply;
 }
-
-}  // namespace
 
 Result<HttpUrl> ParseHttpUrl(std::string_view url) {
   const auto bad = [&](std::string_view why) { return InvalidArgument(fmt::format("bad URL '{}': {}", url, why)); };
@@ -261,7 +260,7 @@ Result<HttpReplyData> HttpClient::ReadHead() {
       if (n == 0) return Fail(had == 0 ? "the server closed the connection without a reply" : "the reply ended in its header");
       from = in_begin_ + (had > 3 ? had - 3 : 0);
     }
-    Result<HttpReplyData> reply = ParseHead(std::string_view(in_).substr(in_begin_, end - in_begin_), http11_);
+    Result<HttpReplyData> reply = ParseReplyHead(std::string_view(in_).substr(in_begin_, end - in_begin_), http11_);
     if (!reply) return Fail(reply.error().message);
     in_begin_ = end + 4;
     if (reply->status >= 200) return reply;  // 1xx: the real one follows

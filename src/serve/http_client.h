@@ -26,6 +26,9 @@ struct HttpReplyData {
   std::string_view header(std::string_view lower_case_name) const;  // "" if absent
 };
 
+// "HTTP/1.1 200 OK" and the fields behind it, without the blank line.
+Result<HttpReplyData> ParseReplyHead(std::string_view head, bool& http11);
+
 struct HttpClientConfig {
   std::chrono::milliseconds connect_timeout{10000};
   std::chrono::milliseconds io_timeout{0};  // longest silence while sending or receiving; 0: for ever

@@ -102,6 +102,9 @@ class Connection final : public HttpReplyListener, public std::enable_shared_fro
       : hub_(hub), socket_(std::move(socket)), parser_({hub.config.max_body_bytes, hub.config.max_header_bytes}) {
     hub_.connections.insert(this);
     ++hub_.open;
+    error_code error;
+    const Tcp::endpoint peer = socket_.remote_endpoint(error);
+    if (!error) peer_ = fmt::format("{}:{}", peer.address().to_string(), peer.port());
   }
   ~Connection() {
     Close();
@@ -139,6 +142,7 @@ class Connection final : public HttpReplyListener, public std::enable_shared_fro
   Hub& hub_;
   Socket socket_;
   HttpRequestParser parser_;
+  std::string peer_;  // "address:port"
   Clock::time_point deadline_ = Clock::time_point::max();
   bool dead_ = false;         // the socket is closed
   bool expired_ = false;      // reading has to end: a deadline passed
@@ -278,6 +282,8 @@ HttpReply::Terms Connection::MakeTerms(const HttpRequest& request) const {
 
 void Connection::Dispatch() {
   HttpRequest request = parser_.TakeRequest();
+  request.peer = peer_;
+  request.received = std::chrono::steady_clock::now();
   HttpReply::Terms terms = MakeTerms(request);
   terms.http10 = parser_.http10();
   terms.keep_alive = parser_.keep_alive();

@@ -23,6 +23,8 @@ struct HttpRequest {
   std::string query;    // after '?', "" if none
   HttpHeaders headers;  // names in lower case
   std::string body;
+  std::string peer = {};  // "127.0.0.1:50000"; "" if unknown
+  std::chrono::steady_clock::time_point received = std::chrono::steady_clock::now();
   std::string_view header(std::string_view lower_case_name) const;  // "" if absent
 };
 

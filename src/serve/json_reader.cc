@@ -68,7 +68,24 @@ JsonReader::JsonReader(const Json& object, std::string path) : object_(object), 
   error_ = (path_.empty() ? "body" : path_) + ": expected an object, got " + object.type_name();
 }
 
+JsonReader JsonReader::Describing(Json& schema) {
+  static const Json nothing{Json::Object{}};
+  JsonReader reader(nothing);
+  schema = Json().Set("type", "object").Set("properties", Json(Json::Object{}));
+  reader.schema_ = &schema;
+  return reader;
+}
+
+JsonReader& JsonReader::Describe(std::string_view name, Json type) {
+  Json properties = (*schema_)["properties"];
+  properties.Set(name, std::move(type));
+  schema_->Set("properties", std::move(properties));
+  if (!required_.empty()) schema_->Set("required", Json(required_));
+  return *this;
+}
+
 JsonReader& JsonReader::Object(std::string_view name, Json& target) {
+  if (schema_ != nullptr) return Describe(name, detail::TypeSchema("object"));
   const Json* value = error_.empty() ? object_.find(name) : nullptr;
   if (value != nullptr && !value->is_null()) {
     if (std::string why; !ReadJsonObject(*value, target, why)) Fail(name, why);

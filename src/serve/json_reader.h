@@ -88,13 +88,58 @@ bool ReadJson(const Json& value, OneOrMany<T>& out, std::string& why) {
   return true;
 }
 
+namespace detail {
+template <class T>
+struct SchemaOf {
+  static Json Get() { return Json(Json::Object{}); }  // anything
+};
+template <class T>
+Json TypeSchema(const T& type) {
+  return Json().Set("type", type);
+}
+template <>
+struct SchemaOf<bool> {
+  static Json Get() { return TypeSchema("boolean"); }
+};
+template <>
+struct SchemaOf<int> {
+  static Json Get() { return TypeSchema("integer"); }
+};
+template <>
+struct SchemaOf<int64_t> {
+  static Json Get() { return TypeSchema("integer"); }
+};
+template <>
+struct SchemaOf<double> {
+  static Json Get() { return TypeSchema("number"); }
+};
+template <>
+struct SchemaOf<std::string> {
+  static Json Get() { return TypeSchema("string"); }
+};
+template <class T>
+struct SchemaOf<std::optional<T>> : SchemaOf<T> {};
+template <class T>
+struct SchemaOf<std::vector<T>> {
+  static Json Get() { return TypeSchema("array").Set("items", SchemaOf<T>::Get()); }
+};
+template <class T>
+struct SchemaOf<OneOrMany<T>> {
+  static Json Get() { return Json().Set("anyOf", Json::Array{SchemaOf<T>::Get(), SchemaOf<std::vector<T>>::Get()}); }
+};
+}  // namespace detail
+
 class JsonReader {
  public:
+  // A reader that reads nothing: what is asked for becomes a JSON schema, {"type":"object","properties":{..},"required":[..]}.
+  // The table that reads a body so also documents it.
+  static JsonReader Describing(Json& schema);
   // `path` goes in front of field names in messages; "" for the body. A value that is not an object is an error.
   explicit JsonReader(const Json& object, std::string path = "");
 
   template <class T>
   JsonReader& operator()(std::string_view name, T& target) {
+    if (schema_ != nullptr) return Describe(name, detail::SchemaOf<T>::Get());
     const Json* value = error_.empty() ? object_.find(name) : nullptr;
     if (value != nullptr && !value->is_null()) {
       if (std::string why; !ReadJson(*value, target, why)) Fail(name, why);
@@ -103,17 +148,30 @@ class JsonReader {
   }
   template <class T>
   JsonReader& Required(std::string_view name, T& target) {
+    if (schema_ != nullptr) required_.emplace_back(name);
     if (error_.empty() && object_[name].is_null()) Fail(name, ": field required");
     return (*this)(name, target);
   }
   JsonReader& Object(std::string_view name, Json& target);  // must be an object
 
   Status status() const;
+  // The fields of an object inside: only told to a describing reader.
+  template <class F>
+  JsonReader& Nested(std::string_view name, F&& fields) {
+    if (schema_ == nullptr) return *this;
+    Json inside;
+    JsonReader field = Describing(inside);
+    fields(field);
+    return Describe(name, std::move(inside));
+  }
 
  private:
+  JsonReader& Describe(std::string_view name, Json type);
   void Fail(std::string_view name, std::string_view why);
   const Json& object_;
   std::string path_, error_;
+  Json* schema_ = nullptr;
+  Json::Array required_;
 };
 
 // True for null, false, "", {}, [], and lists of these: what clients send for features they do not use.

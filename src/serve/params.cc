@@ -95,17 +95,27 @@ bool ReadJson(const Json& value, StopTokenIds& to, std::string& why) {
   return true;
 }
 
-Status ReadSamplingParams(const Json& object, const std::string& path, SamplingAsked& asked) {
+void ReadSamplingFields(JsonReader& field, SamplingAsked& asked) {
   SamplingParams& p = asked.params;
   StopStrings stop{p.stop}, stop_regex{p.stop_regex};
   StopTokenIds stop_token_ids{p.stop_token_ids};
-  JsonReader field(object, path);
   field("max_new_tokens", p.max_new_tokens)("min_new_tokens", p.min_new_tokens)("temperature", p.temperature)("top_p", p.top_p);
   field("top_k", p.top_k)("min_p", p.min_p)("frequency_penalty", p.frequency_penalty)("presence_penalty", p.presence_penalty);
   field("repetition_penalty", p.repetition_penalty)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex);
   field("ignore_eos", p.ignore_eos)("n", p.n)("skip_special_tokens", p.skip_special_tokens)("no_stop_trim", p.no_stop_trim);
   field("spaces_between_special_tokens", p.spaces_between_special_tokens)("stream_interval", p.stream_interval);
   field("sampling_seed", p.sampling_seed).Object("logit_bias", asked.logit_bias);
+}
+
+void DescribeSamplingFields(JsonReader& field) {
+  SamplingAsked asked;
+  ReadSamplingFields(field, asked);
+}
+
+Status ReadSamplingParams(const Json& object, const std::string& path, SamplingAsked& asked) {
+  SamplingParams& p = asked.params;
+  JsonReader field(object, path);
+  ReadSamplingFields(field, asked);
   TRY_STATUS(field.status());
   if (const Json* max_new_tokens = object.find("max_new_tokens")) {
     asked.max_new_tokens_given = !max_new_tokens->is_null();

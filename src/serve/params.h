@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "engine/engine.h"
 #include "sched/request.h"
+#include "serve/json_reader.h"
 
 namespace sgl {
 
@@ -23,6 +24,8 @@ struct SamplingAsked {
 
 // Reads a native `sampling_params` object over `asked`. Null leaves the default. Errors name the field's path.
 Status ReadSamplingParams(const Json& object, const std::string& path, SamplingAsked& asked);
+
+void DescribeSamplingFields(JsonReader& field);  // the fields it knows, for a describing reader
 
 // Ranges and limits; messages are SGLang's ("top_p must be in (0, 1], got 1.5."). Fills params.logit_bias.
 Result<SamplingParams> CheckSamplingParams(SamplingAsked asked, int64_t vocab_size);

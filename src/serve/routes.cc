@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "serve/api/handlers.h"
+#include "serve/observed_exchange.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -15,28 +16,33 @@ constexpr auto kHttp = RunsOn::kHttp, kText = RunsOn::kText;
 constexpr auto kAnswers = WhileStopping::kAnswers, kRefuses = WhileStopping::kRefuses;
 
 constexpr Route kRoutes[] = {
-    {"/", "GET HEAD", kNormal, kHttp, kAnswers, HandleRoot},
-    {"/health", "GET", kOpen, kHttp, kAnswers, HandleHealth},
-    {"/health_generate", "GET", kOpen, kHttp, kAnswers, HandleHealthGenerate},
-    {"/ping", "GET", kNormal, kHttp, kAnswers, HandlePing},
-    {"/model_info", "GET", kNormal, kHttp, kAnswers, HandleModelInfo},
-    {"/get_model_info", "GET", kNormal, kHttp, kAnswers, HandleModelInfo},
-    {"/server_info", "GET", kNormal, kHttp, kAnswers, HandleServerInfo},
-    {"/get_server_info", "GET", kNormal, kHttp, kAnswers, HandleServerInfo},
-    {"/v1/models", "GET", kNormal, kHttp, kAnswers, HandleModels},
-    {"/v1/models/", "GET", kNormal, kHttp, kAnswers, HandleModel},
-    {"/v1/loads", "GET", kNormal, kHttp, kAnswers, HandleLoads},
-    {"/get_load", "GET", kNormal, kHttp, kAnswers, HandleGetLoad},
-    {"/generate", "POST PUT", kNormal, kText, kRefuses, HandleGenerate},
-    {"/v1/completions", "POST", kNormal, kText, kRefuses, HandleCompletions},
-    {"/v1/chat/completions", "POST", kNormal, kText, kRefuses, HandleChat},
-    {"/invocations", "POST", kNormal, kText, kRefuses, HandleChat},
-    {"/tokenize", "POST", kNormal, kText, kAnswers, HandleTokenize},
-    {"/v1/tokenize", "POST", kNormal, kText, kAnswers, HandleTokenize},
-    {"/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize},
-    {"/v1/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize},
-    {"/flush_cache", "GET POST", kAdmin, kHttp, kRefuses, HandleFlushCache},
-    {"/abort_request", "POST", kAdmin, kHttp, kAnswers, HandleAbortRequest},
+    {"/", "GET HEAD", kNormal, kHttp, kAnswers, HandleRoot, "Says that the server is there"},
+    {"/health", "GET", kOpen, kHttp, kAnswers, HandleHealth, "200 when a token could be generated just now, else 503"},
+    {"/health_generate", "GET", kOpen, kHttp, kAnswers, HandleHealthGenerate, "200 when a token could be generated just now, else 503"},
+    {"/openapi.json", "GET", kNormal, kHttp, kAnswers, HandleOpenApi, "This document"},
+    {"/ping", "GET", kNormal, kHttp, kAnswers, HandlePing, "200 as long as the process answers"},
+    {"/model_info", "GET", kNormal, kHttp, kAnswers, HandleModelInfo, "The model"},
+    {"/get_model_info", "GET", kNormal, kHttp, kAnswers, HandleModelInfo, "The model (old name)"},
+    {"/server_info", "GET", kNormal, kHttp, kAnswers, HandleServerInfo, "Every option and the present state"},
+    {"/get_server_info", "GET", kNormal, kHttp, kAnswers, HandleServerInfo, "Every option and the present state (old name)"},
+    {"/v1/models", "GET", kNormal, kHttp, kAnswers, HandleModels, "The models, as OpenAI lists them"},
+    {"/v1/models/", "GET", kNormal, kHttp, kAnswers, HandleModel, "One model"},
+    {"/v1/loads", "GET", kNormal, kHttp, kAnswers, HandleLoads, "How busy the server is; query: include, dp_rank, format"},
+    {"/get_load", "GET", kNormal, kHttp, kAnswers, HandleGetLoad, "How busy the server is (old form)"},
+    {"/metrics", "GET", kOpen, kHttp, kAnswers, HandleMetrics, "Prometheus metrics, with --enable-metrics"},
+    {"/metrics/", "GET", kOpen, kHttp, kAnswers, HandleMetrics, "Prometheus metrics, with --enable-metrics"},
+    {"/generate", "POST PUT", kNormal, kText, kRefuses, HandleGenerate, "Generates: the native endpoint", DescribeGenerate},
+    {"/v1/completions", "POST", kNormal, kText, kRefuses, HandleCompletions, "Generates, as OpenAI completions", DescribeCompletions},
+    {"/v1/chat/completions", "POST", kNormal, kText, kRefuses, HandleChat, "Generates, as OpenAI chat completions", DescribeChat},
+    {"/invocations", "POST", kNormal, kText, kRefuses, HandleChat, "The same as /v1/chat/completions", DescribeChat},
+    {"/tokenize", "POST", kNormal, kText, kAnswers, HandleTokenize, "Text or messages to token ids", DescribeTokenize},
+    {"/v1/tokenize", "POST", kNormal, kText, kAnswers, HandleTokenize, "Text or messages to token ids", DescribeTokenize},
+    {"/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize, "Token ids to text", DescribeDetokenize},
+    {"/v1/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize, "Token ids to text", DescribeDetokenize},
+    {"/flush_cache", "GET POST", kAdmin, kHttp, kRefuses, HandleFlushCache, "Empties the prefix cache; query: timeout in seconds"},
+    {"/configure_logging", "GET POST", kAdmin, kHttp, kAnswers, HandleConfigureLogging, "Changes request logs and dumps",
+     DescribeConfigureLogging},
+    {"/abort_request", "POST", kAdmin, kHttp, kAnswers, HandleAbortRequest, "Aborts one request, or all", DescribeAbortRequest},
 };
 
 bool Matches(const Route& route, std::string_view path) {
@@ -76,9 +82,10 @@ std::string CommaSeparated(std::string_view methods) {
 
 std::span<const Route> Routes() { return kRoutes; }
 
-void Dispatch(ApiContext& context, const Exchange& exchange) {
+void Dispatch(ApiContext& context, const Exchange& received) {
+  const Route* route = FindRoute(received->request().path);
+  const Exchange exchange = Observe(context, received, route != nullptr ? std::string(route->path) : "unknown");
   const HttpRequest& request = exchange->request();
-  const Route* route = FindRoute(request.path);
   if (!Authorised(context, request, route)) return SendJson(*exchange, 401, R"({"error":"Unauthorized"})");
   if (route == nullptr) return SendError(*exchange, HttpErrorReply(404, "Not Found"));
   if (!Lists(route->methods, request.method))

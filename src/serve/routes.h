@@ -6,6 +6,7 @@
 
 #include "serve/auth.h"
 #include "serve/context.h"
+#include "serve/json_reader.h"
 
 namespace sgl {
 
@@ -19,9 +20,14 @@ struct Route {
   RunsOn runs_on;
   WhileStopping stopping;
   void (*handle)(ApiContext&, const Exchange&);
+  std::string_view summary = "";                  // one line for /openapi.json
+  void (*describe)(JsonReader& field) = nullptr;  // the body's fields
 };
 
 std::span<const Route> Routes();
+
+// The API as an OpenAPI 3.1 document: made of the route table and of the tables that read the bodies.
+Json OpenApi(const ApiContext& context);
 
 // Answers one request: authorisation, route, method, then the handler on its thread. Thread: http.
 void Dispatch(ApiContext& context, const Exchange& exchange);

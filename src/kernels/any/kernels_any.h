@@ -17,8 +17,7 @@ void MatMulPlain(Mat<const float> x, const PackedMat& w, int64_t panel_begin, in
 void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
 
 void StoreKv(Mat<const float> k, Mat<const float> v, const int32_t* slots, const KvLayer& kv);
-void Attention(Mat<const float> q, const KvLayer& kv, const AttnSeq& seq, int g, int heads_per_group, int row_begin, int row_end,
-               int split_begin, int split_end, float scale, Mat<float>* out, float* partials, float* scratch);
+void Attention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch);
 void AttentionMerge(const float* partials, int parts, int64_t part_stride, int width, float* out);
 
 int64_t ArgMax(const float* x, int64_t n);

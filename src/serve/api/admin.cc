@@ -23,7 +23,30 @@ Result<std::chrono::milliseconds> ReadTimeout(std::string_view query) {
   return std::chrono::milliseconds(static_cast<int64_t>(std::min(seconds, kMaxFlushWaitSeconds) * 1000));
 }
 
+struct AbortBody {
+  std::string rid;
+  bool abort_all = false;
+};
+
+void ReadAbortFields(JsonReader& field, AbortBody& body) { field("rid", body.rid)("abort_all", body.abort_all); }
+
 }  // namespace
+
+void DescribeAbortRequest(JsonReader& field) {
+  AbortBody body;
+  ReadAbortFields(field, body);
+}
+
+void DescribeConfigureLogging(JsonReader& field) { LoggingChanges().Read(field); }
+
+void HandleConfigureLogging(ApiContext& context, const Exchange& exchange) {
+  const std::string& body = exchange->request().body;
+  const Result<Json> json = body.empty() ? Result<Json>(Json(Json::Object{})) : ParseJson(body);
+  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
+  if (const Status status = context.journal.Configure(*json); !status.ok())
+    return SendError(*exchange, SchemaErrorReply(status.error().message));
+  SendEmpty(*exchange, 200);
+}
 
 void HandleFlushCache(ApiContext& context, const Exchange& exchange) {
   const Result<std::chrono::milliseconds> timeout = ReadTimeout(exchange->request().query);
@@ -42,15 +65,18 @@ void HandleAbortRequest(ApiContext& context, const Exchange& exchange) {
   const std::string& body = exchange->request().body;
   const Result<Json> json = body.empty() ? Result<Json>(Json(Json::Object{})) : ParseJson(body);
   if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
-  std::string rid;
-  bool abort_all = false;
-  const Status status = JsonReader(*json)("rid", rid)("abort_all", abort_all).status();
-  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  AbortBody asked;
+  JsonReader field(*json);
+  ReadAbortFields(field, asked);
+  if (!field.status().ok()) return SendError(*exchange, SchemaErrorReply(field.status().error().message));
+  const auto& [rid, abort_all] = asked;
   if (abort_all) {
     LOG_INFO("Abort of all requests asked for");
+    context.probe->aborted_requests.Add();
     context.backend.AbortAll();
   } else if (!rid.empty()) {
     LOG_INFO("Abort of request {} asked for", rid);
+    context.probe->aborted_requests.Add();
     context.backend.AbortRid(rid);
   }
   SendEmpty(*exchange, 200);

@@ -49,13 +49,17 @@ struct CompletionBody : OpenAiBody {
   std::optional<int> logprobs;
 };
 
+void ReadCompletionFields(JsonReader& field, CompletionBody& body) {
+  field.Required("prompt", body.prompt)("max_tokens", body.sampling.params.max_new_tokens)("echo", body.echo)("logprobs", body.logprobs);
+}
+
 Result<CompletionBody> ParseCompletion(const Json& json, const ApiContext& context) {
   CompletionBody body;
   body.sampling.params.max_new_tokens = 16;
   TRY_STATUS(ReadOpenAi(json, context, body));
-  std::optional<int64_t>& max_tokens = body.sampling.params.max_new_tokens;
-  TRY_STATUS(
-      JsonReader(json).Required("prompt", body.prompt)("max_tokens", max_tokens)("echo", body.echo)("logprobs", body.logprobs).status());
+  JsonReader field(json);
+  ReadCompletionFields(field, body);
+  TRY_STATUS(field.status());
   body.sampling.max_new_tokens_given = true;
   return body;
 }
@@ -190,6 +194,13 @@ class CompletionFlight final : public OpenAiFlight {
 
 }  // namespace
 
+void DescribeCompletions(JsonReader& field) {
+  CompletionBody body;
+  Json stream_options;
+  ReadOpenAiFields(field, body, stream_options);
+  ReadCompletionFields(field, body);
+}
+
 void HandleCompletions(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = OpenAiJson(exchange);
   if (!json) return;
@@ -198,7 +209,6 @@ void HandleCompletions(ApiContext& context, const Exchange& exchange) {
   const std::string id = body->rid.empty() ? context.ids.Next() : body->rid;
   Result<CompletionPlan> plan = PlanCompletion(*body, *json, context, exchange->request(), id);
   if (!plan.ok()) return SendOpenAiError(*exchange, plan.error());
-  LogReceived(context, "/v1/completions", plan->requests);
   const FlightOptions options = OpenAiOptions(*body, context, plan->requests.size() / plan->echoes.size());
   const auto flight = std::make_shared<CompletionFlight>(context, exchange, options, *body, id, std::move(plan->echoes));
   flight->Launch(std::move(plan->requests));

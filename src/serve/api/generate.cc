@@ -23,7 +23,7 @@ struct GenerateBody {
   OneOrMany<int64_t> logprob_start_len;
   OneOrMany<int> top_logprobs_num;
   std::vector<SamplingAsked> sampling;  // from preferred and sampling_params: one, or one per prompt
-  bool return_text_in_logprobs = false, stream = false;
+  bool return_text_in_logprobs = false, stream = false, log_metrics = true;
   int64_t priority = 0;
   std::string extra_key;
 
@@ -32,14 +32,19 @@ struct GenerateBody {
   size_t prompts() const { return by_text() ? text.values.size() : input_ids.values.size(); }
 };
 
-Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) {
-  GenerateBody body;
-  JsonReader field(json);
+void ReadGenerateFields(JsonReader& field, GenerateBody& body) {
   field("text", body.text)("input_ids", body.input_ids)("sampling_params", body.sampling_params)("rid", body.rid);
   field("return_logprob", body.return_logprob)("logprob_start_len", body.logprob_start_len);
   field("top_logprobs_num", body.top_logprobs_num)("token_ids_logprob", body.token_ids_logprob);
   field("return_text_in_logprobs", body.return_text_in_logprobs)("stream", body.stream);
-  field("priority", body.priority)("extra_key", body.extra_key);
+  field("priority", body.priority)("extra_key", body.extra_key)("log_metrics", body.log_metrics);
+  field.Nested("sampling_params", DescribeSamplingFields);
+}
+
+Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) {
+  GenerateBody body;
+  JsonReader field(json);
+  ReadGenerateFields(field, body);
   TRY_STATUS(field.status());
   SamplingAsked preferred;
   if (context.config.preferred_sampling_params.is_object())
@@ -134,40 +139,6 @@ Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, cons
   return Expand(std::move(plans));
 }
 
-void AppendFinish(std::string& out, const std::optional<Finish>& finish) {
-  if (!finish) {
-    out += "null";
-    return;
-  }
-  switch (finish->kind) {
-    case FinishKind::kLength:
-      out += R"({"type":"length","length":)";
-      AppendJsonNumber(out, finish->length);
-      break;
-    case FinishKind::kStop:
-      out += R"({"type":"stop","matched":)";
-      if (const auto* id = std::get_if<TokenId>(&finish->matched))
-        AppendJsonNumber(out, int64_t{*id});
-      else if (const auto* text = std::get_if<std::string>(&finish->matched))
-        AppendJsonString(out, *text);
-      else
-        out += "null";
-      break;
-    case FinishKind::kAbort:
-      out += R"({"type":"abort","message":)";
-      AppendJsonString(out, finish->message);
-      if (finish->message == "Abort in waiting queue") break;  // SGLang's queue says no more than this
-      out += R"(,"status_code":)";
-      out += finish->status_code != 0 ? std::to_string(finish->status_code) : "null";
-      out += R"(,"err_type":)";
-      if (finish->err_type.empty())
-        out += "null";
-      else
-        AppendJsonString(out, finish->err_type);
-  }
-  out += '}';
-}
-
 class GenerateFlight final : public Flight {
  public:
   GenerateFlight(ApiContext& context, Exchange exchange, FlightOptions options, bool batch, bool texts,
@@ -237,33 +208,9 @@ class GenerateFlight final : public Flight {
   }
 
   void AppendMeta(std::string& out, size_t index) {
-    const Progress& p = progress(index);
-    out += R"({"id":)";
-    AppendJsonString(out, p.rid);
-    out += R"(,"finish_reason":)";
-    AppendFinish(out, p.finish);
-    const auto number = [&](std::string_view key, int64_t value) {
-      out += key;
-      AppendJsonNumber(out, value);
-    };
-    number(R"(,"prompt_tokens":)", p.prompt_tokens);
-    out += R"(,"weight_version":)";
-    AppendJsonString(out, context().backend.info().weight_version);
-    number(R"(,"num_retractions":)", p.num_retractions);
-    out += R"(,"reasoning_tokens":0)";
-    number(R"(,"completion_tokens":)", p.completion_tokens);
-    number(R"(,"cached_tokens":)", p.cached_tokens);
-    out += R"(,"cached_tokens_details":null,"dp_rank":null)";
-    if (samples_[index].logprob) AppendLogprobs(out, samples_[index]);
-    if (p.finish) {
-      out += R"(,"e2e_latency":)";
-      AppendJsonNumber(out, p.e2e_latency_s);
-    }
-    if (p.finish || !p.emitted) {
-      out += R"(,"response_sent_to_client_ts":)";
-      AppendJsonNumber(out, context().unix_now());
-    }
-    out += '}';
+    std::string logprobs;
+    if (samples_[index].logprob) AppendLogprobs(logprobs, samples_[index]);
+    AppendMetaInfo(out, context(), progress(index), times(index), logprobs);
   }
 
   static void AppendLogprobs(std::string& out, const Sample& s) {
@@ -304,6 +251,11 @@ void SendGenerateError(HttpExchange& exchange, const Error& error, bool stream) 
 
 }  // namespace
 
+void DescribeGenerate(JsonReader& field) {
+  GenerateBody body;
+  ReadGenerateFields(field, body);
+}
+
 void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   Result<Json> json = ParseJson(exchange->request().body);
   if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
@@ -311,13 +263,14 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
   Result<std::vector<GenerateRequest>> requests = PlanGenerate(*body, *json, context, exchange->request());
   if (!requests.ok()) return SendGenerateError(*exchange, requests.error(), body->stream);
-  LogReceived(context, "/generate", *requests);
   const SamplingParams& first = requests->front().sampling;
   FlightOptions options;
   options.stream = body->stream;
   options.early_header = body->stream;
   options.stream_interval = first.stream_interval.value_or(std::max(context.config.stream_interval, 1));
   options.samples = static_cast<size_t>(first.n);
+  options.log_metrics = body->log_metrics;
+  options.labels = RequestLabels(context, exchange->request(), *json);
   const bool batch = body->batch() || first.n > 1;
   const auto flight = std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, *requests);
   flight->Launch(*std::move(requests));

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "serve/context.h"
+#include "serve/json_reader.h"
 
 namespace sgl {
 
@@ -11,6 +12,16 @@ void HandleChat(ApiContext& context, const Exchange& exchange);
 void HandleTokenize(ApiContext& context, const Exchange& exchange);
 void HandleDetokenize(ApiContext& context, const Exchange& exchange);
 
+// The fields of their bodies, for a describing reader.
+void DescribeGenerate(JsonReader& field);
+void DescribeCompletions(JsonReader& field);
+void DescribeChat(JsonReader& field);
+void DescribeTokenize(JsonReader& field);
+void DescribeDetokenize(JsonReader& field);
+void DescribeConfigureLogging(JsonReader& field);
+void DescribeAbortRequest(JsonReader& field);
+
+void HandleOpenApi(ApiContext& context, const Exchange& exchange);
 void HandleRoot(ApiContext& context, const Exchange& exchange);
 void HandleModels(ApiContext& context, const Exchange& exchange);
 void HandleModel(ApiContext& context, const Exchange& exchange);  // /v1/models/{id}
@@ -19,7 +30,10 @@ void HandleServerInfo(ApiContext& context, const Exchange& exchange);
 void HandleLoads(ApiContext& context, const Exchange& exchange);
 void HandleGetLoad(ApiContext& context, const Exchange& exchange);
 
+void HandleMetrics(ApiContext& context, const Exchange& exchange);
+
 void HandleFlushCache(ApiContext& context, const Exchange& exchange);
+void HandleConfigureLogging(ApiContext& context, const Exchange& exchange);
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
 
 void HandlePing(ApiContext& context, const Exchange& exchange);

@@ -1,11 +1,5 @@
-// What the server says about itself: models, arguments, load.
+// What the server says about itself: models and arguments.
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/core.h>
-
-#include <algorithm>
-#include <cmath>
-#include <ctime>
-
 #include "serve/api/handlers.h"
 #include "serve/reply.h"
 
@@ -35,47 +29,6 @@ Json ServerArgs(const ApiContext& context) {
   if (context.config.server_args.is_object())
     for (const auto& [name, value] : context.config.server_args.as_object()) args.Set(name, value);
   return args;
-}
-
-std::string IsoTime(double unix_seconds) {
-  const auto seconds = static_cast<std::time_t>(unix_seconds);
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  char text[40];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-  return fmt::format("{}.{:06d}+00:00", text, static_cast<int>((unix_seconds - std::floor(unix_seconds)) * 1e6));
-}
-
-bool Includes(std::string_view include, std::string_view section) {
-  if (include.empty()) return true;
-  for (std::string_view rest = include; !rest.empty();) {
-    const std::string_view item = rest.substr(0, rest.find(','));
-    if (item == section || item == "all") return true;
-    rest.remove_prefix(std::min(item.size() + 1, rest.size()));
-  }
-  return false;
-}
-
-Json Load(const ApiContext& context, std::string_view include) {
-  const EngineInfo& info = context.backend.info();
-  const EngineStats stats = context.backend.stats();
-  const double usage = stats.sched.total_tokens > 0 ? double(stats.sched.used_tokens) / double(stats.sched.total_tokens) : 0.0;
-  Json load;
-  load.Set("dp_rank", 0).Set("num_running_reqs", stats.sched.running).Set("num_waiting_reqs", stats.sched.waiting);
-  load.Set("num_used_tokens", stats.sched.used_tokens).Set("num_total_tokens", stats.sched.used_tokens);
-  load.Set("max_total_num_tokens", info.max_total_tokens).Set("token_usage", usage).Set("gen_throughput", stats.last_gen_throughput);
-  load.Set("utilization", info.max_running_requests > 0 ? double(stats.sched.running) / info.max_running_requests : 0.0);
-  load.Set("max_running_requests", info.max_running_requests);
-  if (Includes(include, "memory"))
-    load.Set("memory", Json()
-                           .Set("weight_gb", double(info.weight_bytes) / kGigabyte)
-                           .Set("kv_cache_gb", double(info.kv_bytes) / kGigabyte)
-                           .Set("graph_gb", 0.0)
-                           .Set("token_capacity", info.max_total_tokens));
-  if (Includes(include, "queues"))
-    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", 0).Set("retracted", 0));
-  load.Set("num_total_reqs", stats.sched.running + stats.sched.waiting);
-  return load;
 }
 
 }  // namespace
@@ -125,34 +78,6 @@ void HandleServerInfo(ApiContext& context, const Exchange& exchange) {
   out.Set("status", "ready").Set("max_total_num_tokens", info.max_total_tokens).Set("max_req_input_len", info.max_req_input_len);
   out.Set("internal_states", Json(Json::Array{std::move(state)})).Set("version", context.config.version).Set("kv_events", Json());
   SendJson(*exchange, 200, DumpJson(out));
-}
-
-void HandleLoads(ApiContext& context, const Exchange& exchange) {
-  const std::string& query = exchange->request().query;
-  std::string include, rank, format;
-  FindQuery(query, "include", include);
-  if (FindQuery(query, "format", format) && format != "json")
-    return SendError(*exchange, FromError(InvalidArgument("format: expected json, got '" + format + "'"), ErrorStyle::kNative));
-  const Json load = Load(context, include);
-  Json loads{Json::Array{}};
-  if (!FindQuery(query, "dp_rank", rank) || rank == "0") loads.Push(load);
-  Json aggregate;
-  aggregate.Set("total_running_reqs", load["num_running_reqs"]).Set("total_waiting_reqs", load["num_waiting_reqs"]);
-  aggregate.Set("total_reqs", load["num_total_reqs"]).Set("total_used_tokens", load["num_used_tokens"]);
-  aggregate.Set("total_tokens", load["num_total_tokens"]).Set("avg_token_usage", load["token_usage"]);
-  aggregate.Set("avg_throughput", load["gen_throughput"]).Set("avg_utilization", load["utilization"]);
-  Json out;
-  out.Set("timestamp", IsoTime(context.unix_now())).Set("version", context.config.version).Set("dp_rank_count", 1);
-  out.Set("loads", std::move(loads)).Set("aggregate", std::move(aggregate));
-  SendJson(*exchange, 200, DumpJson(out));
-}
-
-void HandleGetLoad(ApiContext& context, const Exchange& exchange) {
-  const EngineStats stats = context.backend.stats();
-  Json load;
-  load.Set("dp_rank", 0).Set("num_reqs", stats.sched.running + stats.sched.waiting).Set("num_waiting_reqs", stats.sched.waiting);
-  load.Set("num_tokens", stats.sched.used_tokens).Set("num_pending_tokens", 0).Set("ts_tic", context.unix_now());
-  SendJson(*exchange, 200, DumpJson(Json(Json::Array{std::move(load)})));
 }
 
 }  // namespace sgl

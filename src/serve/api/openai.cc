@@ -11,26 +11,40 @@
 
 namespace sgl {
 
-Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body) {
-  if (context.config.preferred_sampling_params.is_object()) {
-    TRY_STATUS(ReadSamplingParams(context.config.preferred_sampling_params, "preferred_sampling_params", body.sampling));
-    body.sampling.max_new_tokens_given = false;
-  }
+namespace {
+
+void ReadStreamOptions(JsonReader& field, OpenAiBody& body) {
+  field("include_usage", body.include_usage)("continuous_usage_stats", body.continuous_usage);
+}
+
+}  // namespace
+
+void ReadOpenAiFields(JsonReader& field, OpenAiBody& body, Json& stream_options) {
   SamplingParams& p = body.sampling.params;
   StopStrings stop{p.stop}, stop_regex{p.stop_regex};
   StopTokenIds stop_token_ids{p.stop_token_ids};
-  Json stream_options;
-  JsonReader field(json);
   field("model", body.model)("rid", body.rid)("extra_key", body.extra_key)("cache_salt", body.cache_salt)("stream", body.stream);
   field("priority", body.priority)("temperature", p.temperature)("top_p", p.top_p)("top_k", p.top_k)("min_p", p.min_p);
   field("frequency_penalty", p.frequency_penalty)("presence_penalty", p.presence_penalty)("repetition_penalty", p.repetition_penalty);
   field("min_tokens", p.min_new_tokens)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex)("n", p.n);
   field("no_stop_trim", p.no_stop_trim)("ignore_eos", p.ignore_eos)("skip_special_tokens", p.skip_special_tokens);
   field("seed", p.sampling_seed).Object("logit_bias", body.sampling.logit_bias).Object("stream_options", stream_options);
+  field.Nested("stream_options", [&](JsonReader& inside) { ReadStreamOptions(inside, body); });
+}
+
+Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body) {
+  if (context.config.preferred_sampling_params.is_object()) {
+    TRY_STATUS(ReadSamplingParams(context.config.preferred_sampling_params, "preferred_sampling_params", body.sampling));
+    body.sampling.max_new_tokens_given = false;
+  }
+  Json stream_options;
+  JsonReader field(json);
+  ReadOpenAiFields(field, body, stream_options);
   TRY_STATUS(field.status());
   if (stream_options.is_null()) return {};
-  return JsonReader(stream_options, "stream_options")("include_usage", body.include_usage)("continuous_usage_stats", body.continuous_usage)
-      .status();
+  JsonReader inside(stream_options, "stream_options");
+  ReadStreamOptions(inside, body);
+  return inside.status();
 }
 
 Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {

@@ -21,6 +21,8 @@ struct OpenAiBody {
 // over these. Errors name the field.
 Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body);
 
+void ReadOpenAiFields(JsonReader& field, OpenAiBody& body, Json& stream_options);
+
 // Values that both endpoints refuse: other adapters, grammars, hidden states...
 Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http);
 

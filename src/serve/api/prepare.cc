@@ -7,7 +7,6 @@
 #include <charconv>
 #include <unordered_set>
 
-#include "obs/log.h"
 #include "serve/json_reader.h"
 #include "serve/reply.h"
 
@@ -76,17 +75,6 @@ Result<std::vector<GenerateRequest>> Expand(std::vector<PromptPlan> plans) {
     }
   }
   return requests;
-}
-
-void LogReceived(const ApiContext& context, std::string_view path, const std::vector<GenerateRequest>& requests) {
-  if (!context.config.log_requests || requests.empty()) return;
-  const GenerateRequest& first = requests.front();
-  const SamplingParams& p = first.sampling;
-  LOG_INFO(
-      "Receive: path={}, rid={}, requests={}, prompt_tokens={}, max_new_tokens={}, temperature={}, top_p={}, top_k={}, min_p={}, "
-      "return_logprob={}",
-      path, first.rid, requests.size(), first.prompt.size(), p.max_new_tokens ? std::to_string(*p.max_new_tokens) : "null", p.temperature,
-      p.top_p, p.top_k, p.min_p, first.return_logprob);
 }
 
 }  // namespace sgl

@@ -36,6 +36,4 @@ Result<std::vector<GenerateRequest>> Expand(std::vector<PromptPlan> plans);
 // rids of `count` sub-requests for one base name: itself if there is one, "<base>_<i>" else.
 std::vector<std::string> NumberedRids(const std::string& base, size_t count);
 
-void LogReceived(const ApiContext& context, std::string_view path, const std::vector<GenerateRequest>& requests);
-
 }  // namespace sgl

@@ -11,6 +11,24 @@
 namespace sgl {
 namespace {
 
+struct TokenizeBody {
+  OneOrMany<std::string> prompt;
+  bool add_special_tokens = true;
+};
+
+void ReadTokenizeFields(JsonReader& field, TokenizeBody& body) {
+  field("prompt", body.prompt)("add_special_tokens", body.add_special_tokens);
+}
+
+struct DetokenizeBody {
+  OneOrMany<std::vector<int64_t>> tokens;
+  bool skip_special_tokens = true;
+};
+
+void ReadDetokenizeFields(JsonReader& field, DetokenizeBody& body) {
+  field.Required("tokens", body.tokens)("skip_special_tokens", body.skip_special_tokens);
+}
+
 // One result, or a list of them where a list was asked for.
 Json OneOrList(std::vector<Json> values, bool many) { return many ? Json(std::move(values)) : std::move(values.front()); }
 
@@ -46,37 +64,48 @@ void TokenizeMessages(ApiContext& context, const Exchange& exchange, const Json&
 
 }  // namespace
 
+void DescribeTokenize(JsonReader& field) {
+  TokenizeBody body;
+  ReadTokenizeFields(field, body);
+}
+
+void DescribeDetokenize(JsonReader& field) {
+  DetokenizeBody body;
+  ReadDetokenizeFields(field, body);
+}
+
 void HandleTokenize(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = OpenAiJson(exchange);
   if (!json) return;
-  OneOrMany<std::string> prompt;
-  bool add_special_tokens = true;
-  const Status status = JsonReader(*json)("prompt", prompt)("add_special_tokens", add_special_tokens).status();
-  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  TokenizeBody body;
+  JsonReader field(*json);
+  ReadTokenizeFields(field, body);
+  if (!field.status().ok()) return SendError(*exchange, SchemaErrorReply(field.status().error().message));
+  const OneOrMany<std::string>& prompt = body.prompt;
   if (prompt.set == !(*json)["messages"].is_null())
     return SendError(*exchange, SchemaErrorReply("Exactly one of 'prompt' and 'messages' must be provided."));
   if (!prompt.set) return TokenizeMessages(context, exchange, *json);
   const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
   std::vector<std::vector<TokenId>> tokens;
-  for (const std::string& text : prompt.values) tokens.push_back(tokenizer->Encode(text, add_special_tokens));
+  for (const std::string& text : prompt.values) tokens.push_back(tokenizer->Encode(text, body.add_special_tokens));
   SendTokens(context, exchange, tokens, prompt.many);
 }
 
 void HandleDetokenize(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = OpenAiJson(exchange);
   if (!json) return;
-  OneOrMany<std::vector<int64_t>> tokens;
-  bool skip_special_tokens = true;
-  const Status status = JsonReader(*json).Required("tokens", tokens)("skip_special_tokens", skip_special_tokens).status();
-  if (!status.ok()) return SendError(*exchange, SchemaErrorReply(status.error().message));
+  DetokenizeBody body;
+  JsonReader field(*json);
+  ReadDetokenizeFields(field, body);
+  if (!field.status().ok()) return SendError(*exchange, SchemaErrorReply(field.status().error().message));
   const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
   std::vector<Json> texts;
-  for (const std::vector<int64_t>& list : tokens.values) {
+  for (const std::vector<int64_t>& list : body.tokens.values) {
     const Result<std::vector<TokenId>> ids = CheckTokenIds(list, context.backend.info().vocab_size, "tokens");
     if (!ids.ok()) return SendOpenAiError(*exchange, ids.error());
-    texts.emplace_back(tokenizer->Decode(*ids, skip_special_tokens));
+    texts.emplace_back(tokenizer->Decode(*ids, body.skip_special_tokens));
   }
-  SendJson(*exchange, 200, DumpJson(Json().Set("text", OneOrList(std::move(texts), tokens.many))));
+  SendJson(*exchange, 200, DumpJson(Json().Set("text", OneOrList(std::move(texts), body.tokens.many))));
 }
 
 }  // namespace sgl

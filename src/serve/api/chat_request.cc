@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/api/chat_request.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "serve/json_reader.h"
+
+namespace sgl {
+namespace {
+
+// --sampling-defaults model: what the model's authors recommend, for the five parameters they usually give.
+void ApplyGenerationConfig(const Json& config, SamplingParams& p) {
+  p.temperature = config.get_double("temperature", p.temperature);
+  p.top_p = config.get_double("top_p", p.top_p);
+  p.min_p = config.get_double("min_p", p.min_p);
+  p.repetition_penalty = config.get_double("repetition_penalty", p.repetition_penalty);
+  p.top_k = config.get_int("top_k", p.top_k);
+  if (p.top_k == 0) p.top_k = -1;  // transformers' way to say "all"
+}
+
+void ReadChatFields(JsonReader& field, ChatRequest& request) {
+  field("max_tokens", request.max_tokens)("max_completion_tokens", request.max_tokens);  // the newer name wins
+  field("logprobs", request.logprobs)("top_logprobs", request.top_logprobs);
+}
+
+Status ReadChat(const Json& json, const ApiContext& context, ChatRequest& request) {
+  SamplingAsked& sampling = request.sampling;
+  sampling.params.max_new_tokens.reset();  // up to the context
+  if (context.config.sampling_defaults == "model") ApplyGenerationConfig(context.backend.info().generation_config, sampling.params);
+  TRY_STATUS(ReadOpenAi(json, context, request));
+  JsonReader field(json);
+  ReadChatFields(field, request);
+  TRY_STATUS(field.status());
+  if (request.max_tokens) {
+    sampling.params.max_new_tokens = request.max_tokens;
+    sampling.max_new_tokens_given = true;
+  }
+  TRY_STATUS(ReadChatPrompt(json, request.prompt));
+  if (request.prompt.uses_tools()) sampling.params.skip_special_tokens = false;  // calls are written with special tokens
+  return {};
+}
+
+Status CheckChat(const ChatRequest& request, const Json& json, const ApiContext& context, const HttpRequest& http) {
+  TRY_STATUS(CheckChatPrompt(request.prompt));
+  TRY_STATUS(CheckOpenAi(json, request, context, http));
+  TRY_STATUS(CheckSamples(1, request.sampling.params.n));
+  const int64_t limit = context.backend.info().context_length;
+  if (request.max_tokens && *request.max_tokens > limit)
+    return InvalidArgument(fmt::format("max_completion_tokens is too large: {}. This model supports at most {} completion tokens.",
+                                       *request.max_tokens, limit));
+  return {};
+}
+
+Result<std::vector<GenerateRequest>> PlanSamples(const ChatRequest& request, std::vector<TokenId> tokens, const ApiContext& context,
+                                                 const std::string& id) {
+  TRY(PromptPlan plan, PlanOpenAi(request, std::move(tokens), context));
+  if (request.logprobs) {
+    plan.request.return_logprob = true;
+    plan.request.top_logprobs_num = request.top_logprobs;
+  }
+  TRY_STATUS(CheckRequest(plan.request, context.backend.info()));
+  plan.rids = NumberedRids(id, static_cast<size_t>(plan.request.sampling.n));
+  std::vector<PromptPlan> plans;
+  plans.push_back(std::move(plan));
+  return Expand(std::move(plans));
+}
+
+}  // namespace
+
+void DescribeChatFields(JsonReader& field) {
+  ChatRequest request;
+  Json stream_options, any;
+  ReadOpenAiFields(field, request, stream_options);
+  ReadChatFields(field, request);
+  Json::Array messages;
+  field.Required("messages", messages)("tools", messages)("tool_choice", any);
+}
+
+Result<ChatPlan> PrepareChat(const Json& body, ApiContext& context, const HttpRequest& http, ChatFault& fault) {
+  ChatPlan plan;
+  ChatRequest& request = plan.request;
+  fault = ChatFault::kSchema;
+  TRY_STATUS(ReadChat(body, context, request));
+  fault = ChatFault::kValue;
+  TRY_STATUS(CheckChat(request, body, context, http));
+  fault = ChatFault::kConversion;
+  TRY(std::vector<TokenId> tokens, RenderChat(request.prompt, context));
+  fault = ChatFault::kValue;
+  plan.id = request.rid.empty() ? context.ids.Next() : request.rid;
+  TRY(plan.samples, PlanSamples(request, std::move(tokens), context, plan.id));
+  return plan;
+}
+
+}  // namespace sgl

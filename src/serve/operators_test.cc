@@ -1,0 +1,340 @@
+// What operators see: metrics, request logs, dumps, load, the API's own description.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "obs/log.h"
+#include "serve/describe.h"
+#include "serve/fakes.h"
+#include "serve/params.h"
+#include "serve/routes.h"
+
+namespace sgl {
+namespace {
+
+struct Folder {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / ("operators_test_" + std::to_string(getpid()));
+  Folder() { std::filesystem::remove_all(path); }
+  ~Folder() { std::filesystem::remove_all(path); }
+  // All files, one after the other.
+  std::string Text() const {
+    std::string out;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+      std::ifstream in(entry.path());
+      out.append(std::istreambuf_iterator<char>(in), {});
+    }
+    return out;
+  }
+};
+
+TokenDelta Delta(std::vector<TokenId> tokens, std::string text, bool last = false) {
+  TokenDelta delta;
+  delta.tokens = std::move(tokens);
+  delta.text = std::move(text);
+  if (last) {
+    delta.finish.emplace();
+    delta.finish->kind = FinishKind::kLength;
+    delta.finish->length = 2;
+    delta.queue_time_s = 0.125;
+  }
+  return delta;
+}
+
+std::string Metrics(FakeServer& server) { return server.Get("/metrics")->body; }
+
+bool Has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+ApiConfig WithMetrics() {
+  SetLogLevel(LogLevel::kError);
+  ApiConfig config;
+  config.access_log = false;
+  config.enable_metrics = true;
+  return config;
+}
+
+TEST(MetricsPage, OnlyWhenAskedFor) {
+  FakeServer off;
+  EXPECT_EQ(off.Get("/metrics")->status, 404);
+  FakeServer on(WithMetrics());
+  const auto page = on.Get("/metrics");
+  EXPECT_EQ(page->status, 200);
+  EXPECT_EQ(page->content_type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(on.Get("/metrics/")->status, 200);
+}
+
+TEST(MetricsPage, CountsARequest) {
+  FakeServer server(WithMetrics());
+  server.Post("/generate", R"({"text":"hi"})");
+  EXPECT_TRUE(Has(Metrics(server), "sglang:http_requests_active{endpoint=\"/generate\",method=\"POST\"} 1.0\n"));
+  server.Say(0, Delta({65}, "A"));
+  server.Say(0, Delta({66}, "B", true));
+  const std::string page = Metrics(server);
+  const std::string labels = "{model_name=\"org/toy\",engine_type=\"unified\"";
+  for (const std::string& line :
+       {"sglang:num_requests_total" + labels + "} 1.0\n", "sglang:prompt_tokens_total" + labels + "} 3.0\n",
+        "sglang:generation_tokens_total" + labels + "} 2.0\n", "sglang:time_to_first_token_seconds_count" + labels + "} 1.0\n",
+        "sglang:inter_token_latency_seconds_count" + labels + "} 1.0\n", "sglang:e2e_request_latency_seconds_count" + labels + "} 1.0\n",
+        std::string("sglang:http_responses_total{endpoint=\"/generate\",status_code=\"200\",method=\"POST\"} 1.0\n"),
+        std::string("sglang:http_requests_active{endpoint=\"/generate\",method=\"POST\"} 0.0\n"),
+        "sglang:num_running_reqs" + labels + ",tp_rank=\"0\",pp_rank=\"0\",moe_ep_rank=\"0\"} 0.0\n"})
+    EXPECT_TRUE(Has(page, line)) << line;
+}
+
+TEST(MetricsPage, RequestsThatAreNotToBeCounted) {
+  FakeServer server(WithMetrics());
+  server.Post("/generate", R"({"text":"hi","log_metrics":false})");
+  server.Say(0, Delta({65}, "A", true));
+  EXPECT_TRUE(Has(Metrics(server), "sglang:num_requests_total{model_name=\"org/toy\",engine_type=\"unified\"} 0.0\n"));
+}
+
+TEST(MetricsPage, LabelsOfClientsAreChosenByTheOperator) {
+  ApiConfig config = WithMetrics();
+  config.metrics.allowed_custom_labels = {"team"};
+  config.metrics.extra_labels = {{"zone", "a"}};
+  FakeServer server(config);
+  const auto ask = [&](const std::string& header) {
+    const size_t index = server.backend.accepted.size();
+    server.Handle(
+        {"POST", "/v1/completions", "", {{"content-type", "application/json"}, {"x-custom-labels", header}}, R"({"prompt":"x"})"});
+    server.Say(index, Delta({65}, "A", true));
+  };
+  ask(R"({"team":"blue","secret":"x"})");
+  ask("not json");
+  const std::string page = Metrics(server);
+  EXPECT_TRUE(Has(page, "sglang:num_requests_total{model_name=\"org/toy\",engine_type=\"unified\",zone=\"a\",team=\"blue\"} 1.0\n"));
+  EXPECT_TRUE(Has(page, "zone=\"a\",team=\"\"} 1.0\n"));
+  EXPECT_FALSE(Has(page, "secret"));
+  for (int i = 0; i < 300; ++i) ask("{\"team\":\"" + std::to_string(i) + "\"}");  // nobody can make the page grow without end
+  const std::string flooded = Metrics(server);
+  size_t lines = 0;
+  for (size_t at = 0; (at = flooded.find("\nsglang:num_requests_total{", at)) != std::string::npos; ++at) ++lines;
+  EXPECT_LE(lines, 200U);
+}
+
+TEST(MetricsPage, StrangePathsAndMethodsAddNoLabels) {
+  FakeServer server(WithMetrics());
+  for (int i = 0; i < 50; ++i) server.Handle({"M" + std::to_string(i), "/path" + std::to_string(i), "", {}, ""});
+  const std::string page = Metrics(server);
+  EXPECT_TRUE(Has(page, "sglang:http_requests_total{endpoint=\"unknown\",method=\"OTHER\"} 50.0\n"));
+  EXPECT_FALSE(Has(page, "path1"));
+}
+
+TEST(MetricsPage, AClientThatLeavesIsCountedOnce) {
+  FakeServer server(WithMetrics());
+  server.Post("/generate", R"({"text":"hi"})")->Disconnect();
+  server.Say(0, Delta({65}, "A", true));
+  const std::string page = Metrics(server);
+  EXPECT_TRUE(Has(page, "sglang:http_responses_total{endpoint=\"/generate\",status_code=\"499\",method=\"POST\"} 1.0\n"));
+  EXPECT_FALSE(Has(page, "endpoint=\"/generate\",status_code=\"200\""));
+}
+
+// Every name in the dashboard is one that we serve.
+TEST(MetricsPage, FeedsTheDashboard) {
+  FakeServer server(WithMetrics());
+  server.Post("/generate", R"({"text":"hi"})");
+  server.Say(0, Delta({65}, "A", true));
+  const std::string page = Metrics(server);
+  std::ifstream in(SGLANG_SOURCE_DIR "/docs/grafana/sglang.json");
+  const std::string dashboard((std::istreambuf_iterator<char>(in)), {});
+  size_t names = 0;
+  for (size_t at = 0; (at = dashboard.find("sglang:", at)) != std::string::npos; ++names) {
+    const size_t end = dashboard.find_first_not_of("abcdefghijklmnopqrstuvwxyz_0123456789", at + 7);
+    const std::string name = dashboard.substr(at, end - at);
+    EXPECT_TRUE(Has(page, "\n" + name + "{")) << name;
+    at = end;
+  }
+  EXPECT_GT(names, 20U);
+}
+
+TEST(MetaInfo, TimesWithMetrics) {
+  FakeServer server(WithMetrics());
+  const auto exchange = server.Post("/generate", R"({"text":"hi"})");
+  server.Say(0, Delta({65}, "A"));
+  server.Say(0, Delta({66}, "B", true));
+  const Json meta = (*ParseJson(exchange->body))["meta_info"];
+  EXPECT_EQ(meta["queue_time"], Json(0.125));
+  for (const char* name : {"request_received_ts", "api_server_dispatch_finish_ts", "forward_entry_time", "prefill_finished_time",
+                           "request_finished_ts", "decode_throughput"})
+    EXPECT_TRUE(meta[name].is_number()) << name;
+  EXPECT_LE(meta["request_received_ts"].as_double(), meta["request_finished_ts"].as_double());
+}
+
+TEST(RequestId, IsEchoed) {
+  FakeServer server(WithMetrics());
+  const auto exchange = server.Handle({"GET", "/v1/models", "", {{"x-request-id", "abc"}}, ""});
+  EXPECT_EQ(exchange->headers, (HttpHeaders{{"x-request-id", "abc"}}));
+  const auto stream = server.Handle({"POST", "/generate", "", {{"x-request-id", "abc"}}, R"({"text":"hi","stream":true})"});
+  EXPECT_EQ(stream->headers, (HttpHeaders{{"x-request-id", "abc"}}));
+}
+
+// A log in a folder, at each level and in both forms.
+std::string LogOf(int level, const std::string& format, const std::string& path, const std::string& body) {
+  Folder folder;
+  ApiConfig config = WithMetrics();
+  config.journal.log_requests = true;
+  config.journal.log_requests_level = level;
+  config.journal.log_requests_format = format;
+  config.journal.log_requests_target = {folder.path.string()};
+  FakeServer server(config);
+  server.Post(path, body);
+  server.Say(0, Delta({66}, "out", true));
+  server.context().journal.Flush();
+  return folder.Text();
+}
+
+TEST(RequestLog, LevelsShowMoreAndMore) {
+  const std::string body = R"({"text":"it's","rid":"r","sampling_params":{"max_new_tokens":2}})";
+  const std::string zero = LogOf(0, "text", "/generate", body);
+  EXPECT_TRUE(Has(zero, "Receive: obj=GenerateReqInput(rid='r', return_logprob=False")) << zero;
+  EXPECT_TRUE(Has(zero, "Finish: obj=GenerateReqInput(rid='r'")) << zero;
+  EXPECT_TRUE(Has(zero, "'finish_reason': {'type': 'length', 'length': 2}")) << zero;
+  EXPECT_FALSE(Has(zero, "it's") || Has(zero, "max_new_tokens") || Has(zero, "'out'")) << zero;
+  const std::string one = LogOf(1, "text", "/generate", body);
+  EXPECT_TRUE(Has(one, "sampling_params={'max_new_tokens': 2, 'temperature': 1.0}")) << one;
+  EXPECT_FALSE(Has(one, "it's")) << one;
+  const std::string two = LogOf(2, "text", "/generate", body);
+  EXPECT_TRUE(Has(two, "text=\"<s>it's\"") && Has(two, "'text': 'out', 'output_ids': [66]")) << two;
+}
+
+TEST(RequestLog, LongTextsAreShortenedBelowLevelThree) {
+  const std::string body = R"({"text":")" + std::string(1900, 'x') + R"(","rid":"r"})";
+  const std::string text(1900, 'x');
+  EXPECT_TRUE(Has(LogOf(2, "text", "/generate", body), text));
+  EXPECT_EQ(Shortened(Json(std::string(3000, 'y')), 2048).as_string().size(), 2048 + 5);
+  EXPECT_EQ(Shortened(Json(Json::Array(3000, Json(1))), 2048).as_array().size(), 2048 + 1);
+}
+
+TEST(RequestLog, JsonLinesAndTheBodyOfOpenAiRequests) {
+  const std::string log = LogOf(2, "json", "/v1/completions", R"({"prompt":"hi","rid":"r","user":"u"})");
+  std::vector<std::string> events;
+  for (size_t at = 0; at < log.size();) {
+    const size_t end = log.find('\n', at);
+    const std::string line = log.substr(at, end - at);
+    at = end + 1;
+    EXPECT_EQ(line[0], '[');
+    const Result<Json> json = ParseJson(line.substr(line.find(']') + 2));
+    ASSERT_TRUE(json.ok()) << line;
+    EXPECT_EQ((*json)["rid"], Json("r"));
+    events.push_back(json->get_string("event", ""));
+    if (events.back() == "request.received.openai") {
+      EXPECT_EQ((*json)["obj"]["user"], Json("u"));
+    }
+    if (events.back() == "request.finished") {
+      EXPECT_EQ((*json)["out"]["text"], Json("out"));
+    }
+  }
+  EXPECT_EQ(events, (std::vector<std::string>{"request.received", "request.received.openai", "request.finished"}));
+}
+
+TEST(Dump, IsReadBackByGenerate) {
+  Folder folder;
+  FakeServer server(WithMetrics());
+  const Json setting = Json().Set("dump_requests_folder", folder.path.string()).Set("dump_requests_threshold", 2);
+  EXPECT_EQ(server.Post("/configure_logging", DumpJson(setting))->status, 200);
+  for (size_t i = 0; i < 3; ++i) {
+    server.Post("/generate", R"({"input_ids":[1,2],"sampling_params":{"max_new_tokens":7,"top_p":0.5,"stop":["z"],"stop_token_ids":[5],
+                 "sampling_seed":4,"logit_bias":{"3":1.5}},"return_logprob":true,"top_logprobs_num":2,"token_ids_logprob":[9]})");
+    server.Say(i, Delta({66}, "out", true));
+  }
+  server.context().journal.Flush();  // the third is in a file of its own, though the threshold is two
+  const std::string dump = folder.Text();
+  size_t requests = 0;
+  for (size_t at = 0; at < dump.size();) {
+    const size_t end = dump.find('\n', at);
+    const Result<Json> line = ParseJson(dump.substr(at, end - at));
+    at = end + 1;
+    ASSERT_TRUE(line.ok());
+    if (line->find("server_args") != nullptr) continue;
+    ++requests;
+    EXPECT_EQ((*line)["out"]["output_ids"], Json(Json::Array{Json(66)}));
+    EXPECT_TRUE((*line)["created"].is_number() && (*line)["finished"].is_number());
+    const size_t index = server.backend.accepted.size();
+    Json again = (*line)["request"];
+    again.Set("rid", Json()).Set("text", Json());
+    server.Post("/generate", DumpJson(again));
+    ASSERT_EQ(server.backend.accepted.size(), index + 1) << DumpJson(again);
+    const ByteTokenizer tokenizer;
+    Json once = DescribeRequest(server.backend.accepted[0].request, false, tokenizer);
+    Json twice = DescribeRequest(server.backend.accepted[index].request, false, tokenizer);
+    EXPECT_EQ(DumpJson(once.Set("rid", 0)), DumpJson(twice.Set("rid", 0)));
+  }
+  EXPECT_EQ(requests, 3U);
+}
+
+TEST(Dump, MetricsToFiles) {
+  Folder folder;
+  ApiConfig config = WithMetrics();
+  config.journal.export_metrics_to_file = true;
+  config.journal.export_metrics_to_file_dir = folder.path.string();
+  FakeServer server(config);
+  server.Post("/generate", R"({"text":"hi","rid":"r"})");
+  server.Say(0, Delta({66}, "out", true));
+  server.context().journal.Flush();
+  const Result<Json> line = ParseJson(folder.Text());
+  ASSERT_TRUE(line.ok()) << folder.Text();
+  EXPECT_EQ((*line)["id"], Json("r"));
+  EXPECT_EQ((*line)["completion_tokens"], Json(1));
+  const Result<Json> parameters = ParseJson(line->get_string("request_parameters", ""));
+  ASSERT_TRUE(parameters.ok());
+  EXPECT_EQ((*parameters)["rid"], Json("r"));
+}
+
+TEST(ConfigureLogging, SaysWhatIsWrongAndChangesNothingThen) {
+  FakeServer server(WithMetrics());
+  const auto error = [&](const std::string& body) {
+    const auto exchange = server.Post("/configure_logging", body);
+    EXPECT_EQ(exchange->status, 400) << body;
+    return (*ParseJson(exchange->body)).get_string("message", "");
+  };
+  EXPECT_EQ(error(R"({"log_requests":true,"log_requests_level":4})"), "log_requests_level must be in [0, 3], got 4.");
+  EXPECT_EQ(error(R"({"log_requests":"yes"})"), "log_requests: expected a boolean, got string");
+  EXPECT_EQ(error(R"({"log_requests_format":"xml"})"), "log_requests_format must be text or json, got 'xml'.");
+  EXPECT_EQ(error(R"({"dump_requests_threshold":0})"), "dump_requests_threshold must be at least 1, got 0.");
+  EXPECT_FALSE(server.context().journal.config().log_requests);
+  EXPECT_FALSE(server.context().journal.active());
+  EXPECT_EQ(server.Post("/configure_logging", R"({"log_requests":true})")->status, 200);
+  EXPECT_TRUE(server.context().journal.active());
+}
+
+TEST(Loads, PrometheusForm) {
+  FakeServer server(WithMetrics());
+  const auto page = server.Get("/v1/loads", "format=prometheus");
+  EXPECT_TRUE(Has(page->body, "# TYPE sglang_num_running_reqs gauge\nsglang_num_running_reqs{dp_rank=\"0\"} 0\n")) << page->body;
+  EXPECT_TRUE(Has(page->body, "sglang_memory_token_capacity{dp_rank=\"0\"} 8000\n"));
+  EXPECT_TRUE(Has(page->body, "sglang_queues_waiting{dp_rank=\"0\"} 0\n"));
+}
+
+TEST(OpenApiDocument, HasEveryRouteAndItsFields) {
+  FakeServer server(WithMetrics());
+  const Result<Json> document = ParseJson(server.Get("/openapi.json")->body);
+  ASSERT_TRUE(document.ok());
+  std::set<std::string> ids;
+  for (const Route& route : Routes()) {
+    EXPECT_FALSE(route.summary.empty()) << route.path;
+    const std::string path = std::string(route.path) + (route.path.size() > 1 && route.path.back() == '/' ? "{name}" : "");
+    const Json& item = (*document)["paths"][path];
+    ASSERT_TRUE(item.is_object()) << path;
+    for (const auto& [method, operation] : item.as_object())
+      EXPECT_TRUE(ids.insert(operation.get_string("operationId", "")).second) << path << method;
+  }
+  const Json& schema = (*document)["paths"]["/generate"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+  EXPECT_EQ(schema["properties"]["stream"], *ParseJson(R"({"type":"boolean"})"));
+  EXPECT_EQ(schema["properties"]["text"], *ParseJson(R"({"anyOf":[{"type":"string"},{"type":"array","items":{"type":"string"}}]})"));
+  EXPECT_EQ(schema["properties"]["sampling_params"]["properties"]["top_p"], *ParseJson(R"({"type":"number"})"));
+  const Json& completions = (*document)["paths"]["/v1/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+  EXPECT_EQ(completions["required"], *ParseJson(R"(["prompt"])"));
+  EXPECT_EQ(completions["properties"]["stream_options"]["properties"]["include_usage"], *ParseJson(R"({"type":"boolean"})"));
+}
+
+TEST(PythonRepr, IsWhatPythonPrints) {
+  EXPECT_EQ(PythonRepr(*ParseJson(R"({"a":[null,true,1.5,"x'y","q\"'\n"],"b":{}})")),
+            R"({'a': [None, True, 1.5, "x'y", 'q"\'\n'], 'b': {}})");
+}
+
+}  // namespace
+}  // namespace sgl

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve/request_watch.h"
+
+#include <utility>
+
+#include "serve/describe.h"
+#include "serve/reply.h"
+
+namespace sgl {
+namespace {
+
+double Since(RequestTimes::Time from, RequestTimes::Time to) { return std::chrono::duration<double>(to - from).count(); }
+
+Json LoggedHeaders(const Journal& journal, const HttpRequest& http) {
+  Json out;
+  for (const std::string& name : journal.log_headers())
+    if (const std::string_view value = FindHeader(http, name); !value.empty()) out.Set(name, value);
+  return out;
+}
+
+}  // namespace
+
+RequestWatch::RequestWatch(ApiContext& context, const HttpRequest& http, const GenerateRequest& request, const WatchOptions& options)
+    : context_(context) {
+  const auto now = std::chrono::steady_clock::now();
+  times_.received = http.received;
+  times_.received_unix = context.unix_now() - Since(http.received, now);
+  times_.dispatched = times_.first_token = times_.last_token = times_.finished = now;
+  const SamplingParams& p = request.sampling;
+  structured_ = p.json_schema || p.regex || p.ebnf || p.structural_tag;
+  if (!options.log_metrics) return;
+  metrics_ = &context.probe->requests(options.labels.empty() ? context.probe->CustomLabels(Json()) : options.labels);
+  if (!context.journal.active()) return;
+  entry_ = std::make_unique<JournalEntry>();
+  entry_->rid = request.rid;
+  entry_->request = DescribeRequest(request, options.stream, *context.backend.tokenizer());
+  entry_->headers = LoggedHeaders(context.journal, http);
+  entry_->created_unix = times_.received_unix;
+  context.journal.Received(*entry_, options.openai_body);
+}
+
+void RequestWatch::OnTokens(const TokenDelta& delta) {
+  if (entry_ != nullptr) {
+    text_ += delta.text;
+    for (const TokenId id : delta.tokens) ids_.emplace_back(int64_t{id});
+  }
+  if (delta.tokens.empty()) return;
+  const auto now = std::chrono::steady_clock::now();
+  const auto count = static_cast<int64_t>(delta.tokens.size());
+  if (!std::exchange(times_.has_token, true)) {
+    times_.first_token = now;
+    if (metrics_ != nullptr) metrics_->time_to_first_token.Observe(Since(times_.received, now));
+  } else if (metrics_ != nullptr) {
+    metrics_->inter_token_latency.Observe(Since(times_.last_token, now) / static_cast<double>(count), count);
+  }
+  times_.last_token = now;
+}
+
+void RequestWatch::Count(const Progress& p) {
+  RequestMetrics& m = *metrics_;
+  m.requests.Add();
+  if (structured_) m.structured_requests.Add();
+  m.prompt_tokens.Add(static_cast<double>(p.prompt_tokens));
+  m.generation_tokens.Add(static_cast<double>(p.completion_tokens));
+  m.cached_tokens.Add(static_cast<double>(p.cached_tokens));
+  m.e2e_latency.Observe(Since(times_.received, times_.finished));
+  m.prompt_length.Observe(static_cast<double>(p.prompt_tokens));
+  m.uncached_prompt_length.Observe(static_cast<double>(p.prompt_tokens - p.cached_tokens));
+  m.generation_length.Observe(static_cast<double>(p.completion_tokens));
+}
+
+void RequestWatch::OnFinish(const Progress& p) {
+  times_.finished = std::chrono::steady_clock::now();
+  if (metrics_ != nullptr) Count(p);
+  if (entry_ == nullptr) return;
+  std::string meta;
+  AppendMetaInfo(meta, context_, p, times_, "");
+  Json out;
+  out.Set("text", std::move(text_)).Set("output_ids", Json(std::move(ids_)));
+  if (Result<Json> parsed = ParseJson(meta); parsed.ok()) out.Set("meta_info", *std::move(parsed));
+  context_.journal.Finished(*entry_, out, times_.Unix(times_.finished));
+  entry_.reset();
+}
+
+void AppendMetaInfo(std::string& out, const ApiContext& context, const Progress& p, const RequestTimes& times, std::string_view logprobs) {
+  out += R"({"id":)";
+  AppendJsonString(out, p.rid);
+  out += R"(,"finish_reason":)";
+  AppendFinishReason(out, p.finish);
+  const auto integer = [&](std::string_view key, int64_t value) {
+    out += key;
+    AppendJsonNumber(out, value);
+  };
+  const auto number = [&](std::string_view key, double value) {
+    out += key;
+    AppendJsonNumber(out, value);
+  };
+  integer(R"(,"prompt_tokens":)", p.prompt_tokens);
+  out += R"(,"weight_version":)";
+  AppendJsonString(out, context.backend.info().weight_version);
+  integer(R"(,"num_retractions":)", p.num_retractions);
+  out += R"(,"reasoning_tokens":0)";
+  integer(R"(,"completion_tokens":)", p.completion_tokens);
+  integer(R"(,"cached_tokens":)", p.cached_tokens);
+  out += R"(,"cached_tokens_details":null,"dp_rank":null)";
+  out += logprobs;
+  if (p.finish) {
+    number(R"(,"e2e_latency":)", p.e2e_latency_s);
+    number(R"(,"queue_time":)", p.queue_time_s);
+  }
+  if (p.finish || !p.emitted) number(R"(,"response_sent_to_client_ts":)", context.unix_now());
+  if (p.finish && context.config.enable_metrics) {
+    const double decode_s = Since(times.first_token, times.last_token);
+    number(R"(,"request_received_ts":)", times.received_unix);
+    number(R"(,"api_server_dispatch_finish_ts":)", times.Unix(times.dispatched));
+    number(R"(,"forward_entry_time":)", times.Unix(times.dispatched) + p.queue_time_s);
+    if (times.has_token) number(R"(,"prefill_finished_time":)", times.Unix(times.first_token));
+    number(R"(,"request_finished_ts":)", times.Unix(std::chrono::steady_clock::now()));
+    if (p.completion_tokens > 1 && decode_s > 0)
+      number(R"(,"decode_throughput":)", static_cast<double>(p.completion_tokens - 1) / decode_s);
+  }
+  out += '}';
+}
+
+MetricLabels RequestLabels(const ApiContext& context, const HttpRequest& http, const Json& body) {
+  const MetricsConfig& config = context.probe->config();
+  if (config.allowed_custom_labels.empty()) return {};
+  if (body["custom_labels"].is_object()) return context.probe->CustomLabels(body["custom_labels"]);
+  const Result<Json> header = ParseJson(FindHeader(http, config.custom_labels_header));
+  return context.probe->CustomLabels(header.ok() ? *header : Json());
+}
+
+}  // namespace sgl
