@@ -63,6 +63,9 @@ void VisitModel(ServeOptions& o, Options& field) {
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
         OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
   field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");
+  field("packed-cache-dir", engine.packed_cache_dir,
+        "keep the weights there as the kernels want them, and start faster from the second time on; unset: pack them at every start",
+        OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
   field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
