@@ -268,7 +268,7 @@ Status Bench(BenchOptions& config) {
   const EngineInfo& info = engine->info();
   Roofs roofs;
   if (!config.skip_roofs) {
-    TRY(roofs, MeasureRoofs(info.threads, std::clamp(info.step_weight_bytes, kMinReadBytes, kMaxReadBytes)));
+    TRY(roofs, MeasureRoofs(info.threads, engine_config.cpus, std::clamp(info.step_weight_bytes, kMinReadBytes, kMaxReadBytes)));
   }
   uint64_t seed = 1;
   if (!config.skip_warmup) {

@@ -68,7 +68,8 @@ double Roofs::operations_per_s(RoofUnit unit) const {
   return 0;
 }
 
-Result<Roofs> MeasureRoofs(int threads, int64_t read_bytes) {
+Result<Roofs> MeasureRoofs(int threads, const std::vector<int>& bind, int64_t read_bytes) {
+  const CpuFacts facts = ReadCpuFacts();
   Roofs roofs;
   roofs.read_bytes = read_bytes;
   TRY(const Buffer memory, Buffer::Allocate(static_cast<size_t>(read_bytes)));
@@ -80,10 +81,12 @@ Result<Roofs> MeasureRoofs(int threads, int64_t read_bytes) {
   for (int count = 1; count < threads; count *= 2) counts.push_back(count);
   counts.push_back(threads);
   for (const int count : counts) {
-    ThreadPool pool(count, UsableCpus());
+    TRY(const CpuPlan plan, PlanCpus(facts, count, bind));
+    ThreadPool pool(plan);
     roofs.reads.push_back({count, ReadRate(pool, count, memory, sinks)});
   }
-  ThreadPool one(1), all(threads, UsableCpus());
+  TRY(const CpuPlan plan, PlanCpus(facts, threads, bind));
+  ThreadPool one(1), all(plan);
   for (const RoofUnit unit : kRoofUnits)
     if (HasUnit(unit)) roofs.units.push_back({unit, UnitRate(one, 1, unit, tiles.data()), UnitRate(all, threads, unit, tiles.data())});
   return roofs;

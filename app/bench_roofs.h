@@ -28,9 +28,9 @@ struct Roofs {
   double operations_per_s(RoofUnit unit) const;  // of all threads; 0: not there
 };
 
-// read_bytes: size of the memory to read again and again; the weights' own size gives the roof of decoding, caches included.
-// Medians of short slices. Takes about a second. Errors: no memory.
-Result<Roofs> MeasureRoofs(int threads, int64_t read_bytes);
+// threads, bind: as PlanCpus takes them. read_bytes: size of the memory to read again and again; the weights' own size gives the roof of
+// decoding, caches included. Medians of short slices. Takes about a second. Errors: no memory.
+Result<Roofs> MeasureRoofs(int threads, const std::vector<int>& bind, int64_t read_bytes);
 
 std::string RoofsTable(const Roofs& roofs);
 Json RoofsJson(const Roofs& roofs);

@@ -232,7 +232,7 @@ TEST(BenchLoad, BodiesOfEachApi) {
 }
 
 TEST(BenchRoofs, ReadsAndUnits) {
-  const auto roofs = MeasureRoofs(2, 1 << 20);
+  const auto roofs = MeasureRoofs(2, {}, 1 << 20);
   ASSERT_TRUE(roofs.ok());
   ASSERT_EQ(roofs->reads.size(), 2u);
   EXPECT_EQ(roofs->reads.back().threads, 2);

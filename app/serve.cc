@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <cstdio>
 
@@ -24,21 +23,6 @@ std::string OptionsDocument(const Options& options) {
 }
 
 bool IsLoopback(const std::string& host) { return host.rfind("127.", 0) == 0 || host == "::1" || host == "localhost"; }
-
-// Thread affinity is inherited: set before anything starts, it holds for every thread of the process.
-Status BindCpus(const std::string& list) {
-  if (list.empty() || list == "all") return {};
-  TRY(const std::vector<int> cpus, ParseCpuList(list));
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int cpu : cpus) {
-    if (cpu >= CPU_SETSIZE) return InvalidArgument(fmt::format("CPU {} is out of range", cpu));
-    CPU_SET(cpu, &set);
-  }
-  if (sched_setaffinity(0, sizeof set, &set) != 0)
-    return InvalidArgument(fmt::format("this process may not run on any of the CPUs {}", list));
-  return {};
-}
 
 std::string Megabytes(int64_t bytes) {
   return bytes < (int64_t{10} << 30) ? fmt::format("{} MiB", bytes >> 20)
@@ -74,8 +58,6 @@ std::string Url(const std::string& host, uint16_t port) {
 }
 
 Status Serve(ServeOptions& config, const Options& options) {
-  if (Status bound = BindCpus(env::kCpuOmpThreadsBind.Get()); !bound.ok())
-    return std::move(bound).error().In("SGLANG_CPU_OMP_THREADS_BIND");
   ApiConfig& api = config.api;
   api.server_args = options.Dump();  // with the model's name as it was given
   if (config.engine.tokenizer_path.empty()) api.server_args.Set("tokenizer_path", config.engine.model_path);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/cpus.h"
 #include "base/env.h"
 #include "obs/buckets.h"
 #include "obs/metrics.h"
@@ -58,7 +59,7 @@ void VisitModel(ServeOptions& o, Options& field) {
   field("dtype", engine.dtype, "type of weights and activations that are not quantised",
         Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
   field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
-        Choices{{"auto", "bfloat16", "bf16", "float16", "float32"}});
+        Choices{{"auto", "bfloat16", "bf16", "float16", "float32", "fp8_e5m2", "fp8_e4m3", "int8"}});
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
         OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
   field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");
@@ -192,6 +193,9 @@ Status ServeOptions::Finish() {
   }
   TRY_STATUS(FinishMetrics());
   ApplyEnvironment(engine, api);
+  Result<std::vector<int>> cpus = ParseThreadsBind(env::kCpuOmpThreadsBind.Get(), 0, 1);
+  if (!cpus.ok()) return std::move(cpus).error().In("SGLANG_CPU_OMP_THREADS_BIND");
+  engine.cpus = *std::move(cpus);
   return {};
 }
 
@@ -224,23 +228,6 @@ Status ServeOptions::FinishMetrics() {
   const std::string& access = log_level_http.empty() ? log_level : log_level_http;
   api.access_log = access == "debug" || access == "info";
   return {};
-}
-
-Result<std::vector<int>> ParseCpuList(std::string_view text) {
-  constexpr int64_t kMaxCpu = 4095;
-  const Error invalid = InvalidArgument(fmt::format("'{}' is not a list of CPUs such as 0-15,32", text));
-  std::vector<int> cpus;
-  for (size_t begin = 0; begin <= text.size();) {
-    const size_t end = std::min(text.find(',', begin), text.size());
-    const std::string_view part = text.substr(begin, end - begin);
-    const size_t dash = part.find('-');
-    const auto first = ParseEnv<int64_t>(part.substr(0, dash));
-    const auto last = dash == std::string_view::npos ? first : ParseEnv<int64_t>(part.substr(dash + 1));
-    if (!first || !last || *first < 0 || *last < *first || *last > kMaxCpu) return invalid;
-    for (int64_t cpu = *first; cpu <= *last; ++cpu) cpus.push_back(static_cast<int>(cpu));
-    begin = end + 1;
-  }
-  return cpus;
 }
 
 }  // namespace sgl

@@ -39,9 +39,6 @@ std::span<const ForeignFlag> ForeignFlags();
 // The text of --chat-template: a .jinja file, a .json file with a member "chat_template", or a built-in name.
 Result<std::string> ReadChatTemplate(const std::string& name_or_file);
 
-// "0-3,8" -> {0, 1, 2, 3, 8}. Errors: not a list of CPUs, empty, a CPU number above 4095.
-Result<std::vector<int>> ParseCpuList(std::string_view text);
-
 // The file or directory that a --model-path stands for: itself if it exists, else the snapshot of "org/name" in the Hugging Face cache
 // (HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub). Nothing is downloaded. Errors say where it was looked for.
 Result<std::string> ResolveModelPath(const std::string& name, const std::string& revision);

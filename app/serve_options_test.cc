@@ -184,12 +184,6 @@ TEST(ChatTemplateFlag, FileJsonAndBuiltIn) {
             "argument --chat-template: 'chatnl' is neither a file nor one of chatml, llama-2, llama-3, plain, deepseek-v3.2");
 }
 
-TEST(CpuList, RangesAndErrors) {
-  EXPECT_EQ(*ParseCpuList("0-3,8"), (std::vector<int>{0, 1, 2, 3, 8}));
-  for (const char* bad : {"", "a", "3-1", "-1", "0,,1", "0-99999", "0|1", "1-"})
-    EXPECT_EQ(ParseCpuList(bad).error().message, "'" + std::string(bad) + "' is not a list of CPUs such as 0-15,32");
-}
-
 TEST(ModelPath, FilesFirstThenTheHubCache) {
   TempDir dir;
   const std::string file = dir.Write("m.gguf", "x");

@@ -85,7 +85,7 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
 // X(type, variable, name, default, help). The only list: variables, table, checks and docs come from it.
 #define SGL_ENVIRONMENT(X)                                                                                                                 \
   X(Str, CpuIsa, "SGLANG_CPU_ISA", "", "kernels to use: portable, avx2, avx512, amx; empty: the best this CPU can run")                    \
-  X(Str, CpuOmpThreadsBind, "SGLANG_CPU_OMP_THREADS_BIND", "all", "CPUs to compute on, such as 0-15,32; all: every CPU we may use")        \
+  X(Str, CpuOmpThreadsBind, "SGLANG_CPU_OMP_THREADS_BIND", "all", "CPUs to compute on, such as 0-15,32; all: one per core we may use")     \
   X(Float, ReqWaitingTimeout, "SGLANG_REQ_WAITING_TIMEOUT", "-1", "seconds a request may wait before it starts; <= 0: no limit")           \
   X(Float, ReqRunningTimeout, "SGLANG_REQ_RUNNING_TIMEOUT", "-1", "seconds a request may run; <= 0: no limit")                             \
   X(Float, InitNewTokenRatio, "SGLANG_INIT_NEW_TOKEN_RATIO", "0.7", "share of max_new_tokens that admission reserves at first")            \

@@ -33,7 +33,48 @@ TEST(ThreadPool, ParkedWorkersWakeUp) {
   }
 }
 
-TEST(ThreadPool, UsableCpusIsNeverEmpty) { EXPECT_FALSE(UsableCpus().empty()); }
+// Far more threads than CPUs: most workers come late to most rounds and must neither repeat nor lose a task.
+TEST(ThreadPool, LateWorkersFindNothing) {
+  ThreadPool pool(16);
+  for (int round = 0; round < 3000; ++round) {
+    std::atomic<int> sum{0};
+    pool.Run(5, [&](int task, int) { sum += 1 << (4 * task); });
+    ASSERT_EQ(sum.load(), 0x11111);
+  }
+}
+
+TEST(ThreadPool, NodesShareTheTasksAndHelpEachOther) {
+  const CpuPlan plan{.cpus = {0, 0, 0}, .nodes = {0, 1, 1}, .threads = 3, .why = {}};
+  ThreadPool pool(plan);
+  for (int tasks = 0; tasks < 200; ++tasks) {
+    std::vector<std::atomic<int>> hits(static_cast<size_t>(tasks));
+    pool.Run(tasks, [&](int task, int) { hits[static_cast<size_t>(task)].fetch_add(1); });
+    for (auto& hit : hits) ASSERT_EQ(hit.load(), 1);
+  }
+}
+
+// A worker that is kept from running costs only what it has taken: a stuck one does not hold up rounds that others finish.
+TEST(ThreadPool, AnAbsentWorkerHoldsUpNobody) {
+  ThreadPool pool(2);
+  std::atomic<bool> release{false}, held{false};
+  // One task is held by whoever is not the caller; the caller does the others and waits for that one only.
+  std::thread opener([&] {
+    while (!held.load()) std::this_thread::yield();
+    release.store(true);
+  });
+  std::atomic<int> others{0};
+  pool.Run(64, [&](int, int worker) {
+    if (worker == 1 && !held.exchange(true)) {
+      while (!release.load()) std::this_thread::yield();
+      return;
+    }
+    if (worker == 0 && others.load() >= 62 && !held.load()) return;  // the worker never came: fine too
+    others.fetch_add(1);
+  });
+  held.store(true);
+  opener.join();
+  EXPECT_GE(others.load(), 62);
+}
 
 }  // namespace
 }  // namespace sgl

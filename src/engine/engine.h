@@ -51,7 +51,7 @@ struct EngineConfig {
   std::string tokenizer_path;           // "" : model_path
   std::string served_model_name;        // "" : model_path
   std::string dtype = "auto";           // auto, float32, float16/half, bfloat16
-  std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32
+  std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8
   std::string load_format = "auto";     // auto, safetensors, gguf
   std::string json_model_override_args = "{}";
   int64_t context_length = 0;         // 0: the model's
@@ -62,7 +62,8 @@ struct EngineConfig {
   bool disable_radix_cache = false;
   bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
   std::optional<int64_t> random_seed;
-  int threads = 0;  // 0: one per usable CPU
+  int threads = 0;        // 0: as PlanCpus chooses
+  std::vector<int> cpus;  // to compute on; empty: as PlanCpus chooses
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
   std::string weight_version = "default";

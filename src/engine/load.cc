@@ -17,6 +17,7 @@
 namespace sgl {
 namespace {
 
+constexpr const char* kKvCacheTypes = "auto, bfloat16, bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8";
 constexpr int64_t kGiB = int64_t{1} << 30;
 
 Result<WeightPrecision> Precision(const std::string& dtype) {
@@ -27,13 +28,16 @@ Result<WeightPrecision> Precision(const std::string& dtype) {
   return InvalidArgument(fmt::format("--dtype must be one of auto, half, float16, bfloat16, float, float32, got '{}'", dtype));
 }
 
-Result<DType> KvType(const std::string& kv, WeightPrecision precision) {
-  if (kv == "auto")
-    return precision == WeightPrecision::kF32 ? DType::kF32 : precision == WeightPrecision::kBF16 ? DType::kBF16 : DType::kF16;
-  if (kv == "bfloat16" || kv == "bf16") return DType::kBF16;
-  if (kv == "float16" || kv == "fp16") return DType::kF16;
-  if (kv == "float32") return DType::kF32;
-  return InvalidArgument(fmt::format("--kv-cache-dtype must be one of auto, bfloat16, bf16, float16, float32, got '{}'", kv));
+Result<KvType> CacheType(const std::string& name, WeightPrecision precision) {
+  if (name == "auto")
+    return precision == WeightPrecision::kF32 ? KvType::kF32 : precision == WeightPrecision::kF16 ? KvType::kF16 : KvType::kBF16;
+  if (name == "bfloat16" || name == "bf16") return KvType::kBF16;
+  if (name == "float16") return KvType::kF16;
+  if (name == "float32") return KvType::kF32;
+  if (name == "fp8_e5m2") return KvType::kF8E5M2;
+  if (name == "fp8_e4m3") return KvType::kF8E4M3;
+  if (name == "int8") return KvType::kI8;
+  return InvalidArgument(fmt::format("--kv-cache-dtype must be one of {}, got '{}'", kKvCacheTypes, name));
 }
 
 // A bar on a terminal, a line per quarter elsewhere.
@@ -185,13 +189,16 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   LoadedModel loaded;
   TRY_STATUS(CheckForcedIsa());
   TRY(const WeightPrecision precision, Precision(config.dtype));
-  TRY(const DType kv_type, KvType(config.kv_cache_dtype, precision));
+  TRY(const KvType kv_type, CacheType(config.kv_cache_dtype, precision));
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
     return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
 
-  const std::vector<int> cpus = UsableCpus();
-  const int threads = config.threads > 0 ? config.threads : static_cast<int>(cpus.size());
-  loaded.pool = std::make_unique<ThreadPool>(threads, threads <= static_cast<int>(cpus.size()) ? cpus : std::vector<int>{});
+  Result<CpuPlan> planned = PlanCpus(ReadCpuFacts(), config.threads, config.cpus);
+  if (!planned.ok()) return std::move(planned).error().In("SGLANG_CPU_OMP_THREADS_BIND");
+  const CpuPlan& plan = *planned;
+  const int threads = plan.threads;
+  LOG_INFO("computing with {}, kernels for {}", plan.why, kernels().isa);
+  loaded.pool = std::make_unique<ThreadPool>(plan);
 
   TRY(const ModelFiles files, OpenModel(config.model_path));
   if (config.load_format != "auto" && (config.load_format == "gguf") != files.is_gguf)

@@ -21,11 +21,12 @@ namespace sgl::KERNEL_ISA {
 
 inline constexpr int kLanes = 16;
 
-SIMD_FN void StoreBF16(F32x16 x, uint16_t* p) {
+SIMD_FN I32x16 BF16Bits(F32x16 x) {  // in the lower half of each lane
   const I32x16 u = Bits(x), odd = And(Shr<16>(u), SetI(1));
   const I32x16 rounded = Shr<16>(Add(u, Add(odd, SetI(0x7FFF)))), nan = Or(Shr<16>(u), SetI(0x40));
-  StoreU16(Bits(SelectNan(x, FromBits(nan), FromBits(rounded))), p);
+  return Bits(SelectNan(x, FromBits(nan), FromBits(rounded)));
 }
+SIMD_FN void StoreBF16(F32x16 x, uint16_t* p) { StoreU16(BF16Bits(x), p); }
 
 // exp(x) to 1.5 ulp for -87.3 <= x <= 88.3; 0 below, exp(88.3) above; NaN stays NaN.
 // x = n ln 2 + r, |r| <= ln 2 / 2; the polynomial is the degree-5 Chebyshev interpolant of (exp(r) - 1 - r) / r^2 (relative error 2e-10).

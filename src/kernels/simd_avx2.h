@@ -130,6 +130,12 @@ SIMD_FN void StoreF16(F32x16 x, uint16_t* p) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(x.hi, _MM_FROUND_TO_NEAREST_INT));
 }
 
+SIMD_FN I32x16 LoadU16(const uint16_t* p) { return {_mm256_cvtepu16_epi32(Load128(p)), _mm256_cvtepu16_epi32(Load128(p + 8))}; }
+SIMD_FN void StoreB(B64 x, void* p) {
+  auto* q = static_cast<__m256i*>(p);
+  _mm256_storeu_si256(q, x.lo);
+  _mm256_storeu_si256(q + 1, x.hi);
+}
 SIMD_FN B64 LoadB(const void* p) {
   const auto* q = static_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};

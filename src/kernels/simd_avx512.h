@@ -88,7 +88,9 @@ SIMD_FN void StoreF16(F32x16 x, uint16_t* p) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
 
+SIMD_FN I32x16 LoadU16(const uint16_t* p) { return _mm512_cvtepu16_epi32(Load256(p)); }
 SIMD_FN B64 LoadB(const void* p) { return _mm512_loadu_si512(p); }
+SIMD_FN void StoreB(B64 x, void* p) { _mm512_storeu_si512(p, x); }
 SIMD_FN B64 AndB(B64 a, int8_t mask) { return _mm512_and_si512(a, _mm512_set1_epi8(mask)); }
 SIMD_FN B64 OrB(B64 a, B64 b) { return _mm512_or_si512(a, b); }
 template <int kBits>  // left if positive, right if negative; bits cross into the byte's neighbour: mask afterwards

@@ -181,6 +181,10 @@ SIMD_FN void StoreF16(F32x16 x, uint16_t* p) {
   for (int i = 0; i < 16; ++i) p[i] = F32ToF16(x.v[i / 4][i % 4]);
 }
 
+SIMD_FN I32x16 LoadU16(const uint16_t* p) { return Widen(p); }
+SIMD_FN void StoreB(B64 x, void* p) {
+  for (int i = 0; i < kParts; ++i) *(static_cast<I32x4*>(p) + i) = x.v[i];
+}
 SIMD_FN B64 LoadB(const void* p) {
   return EachI([&](int i) { return *(static_cast<const I32x4*>(p) + i); });
 }

@@ -119,22 +119,27 @@ inline Packed RandomPacked(Rng& rng, DType format, int64_t n, int64_t k) {
   return w;
 }
 
-// Activations in both forms, quantised by `table`.
-struct Inputs {
-  Padded<float> x;
-  Padded<int8_t> q;
-  Padded<float> scale;
-  Padded<int32_t> sum;
-  Inputs(Rng& rng, const Kernels& table, int64_t rows, int64_t k, bool quantised)
-      : x(RandomMat(rng, rows, k)), q(rows, 2 * k), scale(rows, k / 32), sum(rows, k / 32) {
-    if (quantised) table.quantise(x.mat(), q.mat(), scale.mat(), sum.mat());
+// Prepared rows of a table; everything around them is filled with bytes that must not matter.
+struct Prepared {
+  Form form;
+  int64_t k, rows, bytes;
+  Buffer buffer;
+  Prepared(const Kernels& table, Mat<const float> x, Form wanted, const float* norm = nullptr, float eps = 0)
+      : form(wanted), k(x.cols), rows(x.rows), bytes(ActivationBytes(wanted, x.cols)) {
+    buffer = std::move(*Buffer::Allocate(static_cast<size_t>(bytes * rows)));
+    std::memset(buffer.data(), 0xFF, buffer.bytes());  // NaN in every form
+    table.prepare(x, norm, eps, form, {buffer.data(), rows, bytes, bytes});
   }
-  double Quantised(int64_t t, int64_t i) {
-    const int64_t at = i / 32 * 64 + i % 32;
-    return (128.0 * q.at(t, at) + q.at(t, at + 32)) * scale.at(t, i / 32);
+  std::byte* row(int64_t t) { return buffer.data() + t * bytes; }
+  Activations View(int64_t begin, int64_t count) const {
+    return {form, k, Mat<const std::byte>{buffer.data() + begin * bytes, count, bytes, bytes}};
   }
-  Activations View(int64_t row, int64_t rows) {
-    return {x.mat().Rows(row, rows), q.mat().Rows(row, rows), scale.mat().Rows(row, rows), sum.mat().Rows(row, rows)};
+  // What the product takes element (t, i) for.
+  double at(int64_t t, int64_t i) {
+    if (form == Form::kFloat) return reinterpret_cast<float*>(row(t))[i];
+    if (form == Form::kBFloat) return BF16ToF32(reinterpret_cast<uint16_t*>(row(t))[i]);
+    const auto* q = reinterpret_cast<int8_t*>(row(t)) + i / 32 * 64 + i % 32;
+    return (128.0 * q[0] + q[32]) * reinterpret_cast<float*>(row(t) + 2 * k)[i / 32];
   }
 };
 

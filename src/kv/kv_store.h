@@ -14,8 +14,8 @@ namespace sgl {
 class KvStore {
  public:
   // tokens: pool size, rounded up to kKvBlock.
-  static Result<KvStore> Allocate(int layers, int32_t groups, int32_t width, DType dtype, int64_t tokens);
-  static int64_t BytesPerToken(int layers, int32_t groups, int32_t width, DType dtype);
+  static Result<KvStore> Allocate(int layers, int32_t groups, int32_t width, KvType type, int64_t tokens);
+  static int64_t BytesPerToken(int layers, int32_t groups, int32_t width, KvType type);
   const KvLayer& layer(int i) const { return layers_[static_cast<size_t>(i)]; }
   int64_t bytes() const { return static_cast<int64_t>(buffer_.bytes()); }
 

@@ -16,12 +16,20 @@
 
 namespace sgl {
 
+// The new rows of one sequence: row r is the token at position first_pos + r.
+struct AttnSeq {
+  const int32_t* pages = nullptr;  // page table: pages[i] holds positions [i*page_size, (i+1)*page_size)
+  int32_t page_size = kKvBlock;    // 1, or a multiple of kKvBlock
+  int32_t first_pos = 0;
+  int32_t rows = 0;
+};
+
 // The tokens of one forward pass, sequence after sequence. T tokens, S sequences.
 struct Step {
   std::vector<TokenId> tokens;       // [T]
   std::vector<int32_t> positions;    // [T]
   std::vector<int32_t> slots;        // [T] where each token's key and value go
-  std::vector<AttnSeq> seqs;         // [S] windows unset: each layer has its own
+  std::vector<AttnSeq> seqs;         // [S]
   std::vector<int32_t> first_row;    // [S] row of each sequence's first token
   std::vector<int32_t> hidden_rows;  // [R] rows whose final hidden state is wanted, ascending
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }

@@ -61,7 +61,7 @@ Golden ReadGolden(const std::string& name) {
 // A model with its own cache; sequences get consecutive pages.
 class Harness {
  public:
-  Harness(const std::string& name, WeightPrecision precision, int threads, int32_t page_size = 16, DType kv = DType::kF32)
+  Harness(const std::string& name, WeightPrecision precision, int threads, int32_t page_size = 16, KvType kv = KvType::kF32)
       : pool_(threads), page_size_(page_size) {
     const fs::path folder = Folder(name);
     auto files = OpenModel(fs::exists(folder / "model.gguf") ? folder / "model.gguf" : folder);
@@ -174,7 +174,7 @@ TEST_P(ModelGolden, GreedyTokensInF32EqualTransformers) {
 // The fast path: weights as stored, half-width cache. Block formats quantise activations to 8 bits, hence the wider bound.
 TEST_P(ModelGolden, LogitsAsServedAreClose) {
   const Golden golden = ReadGolden(GetParam());
-  Harness model(GetParam(), WeightPrecision::kAuto, 2, 16, DType::kBF16);
+  Harness model(GetParam(), WeightPrecision::kAuto, 2, 16, KvType::kBF16);
   const double bound = GetParam().starts_with("gguf") ? 1e-1 : 2e-2;
   for (size_t p = 0; p < golden.prompts.size(); ++p)
     EXPECT_LE(MaxRelativeError(model.Run({{static_cast<int>(p), 0, golden.prompts[p]}}), golden.at(p, 0)), bound) << "prompt " << p;

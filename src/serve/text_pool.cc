@@ -5,6 +5,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/thread_pool.h"
 #include "obs/log.h"
 
 namespace sgl {
@@ -38,6 +39,7 @@ void TextPool::Stop() {
 }
 
 void TextPool::Work() {
+  LowerThreadPriority();
   while (true) {
     Task task;
     {

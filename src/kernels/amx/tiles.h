@@ -32,14 +32,26 @@ constexpr TileConfig FullTiles() {
   return config;
 }
 
+// Between ordinary stores and tile loads of what they wrote: gcc's tile loads do not say that they read memory.
+SIMD_FN void TileFence() { __asm__ volatile("" ::: "memory"); }
+
 // Holds a configuration for a scope.
 class TileScope {
  public:
-  explicit TileScope(const TileConfig& config) { _tile_loadconfig(&config); }
+  explicit TileScope(const TileConfig& config) {
+    TileFence();
+    _tile_loadconfig(&config);
+  }
   ~TileScope() { _tile_release(); }
   TileScope(const TileScope&) = delete;
   TileScope& operator=(const TileScope&) = delete;
 };
+
+// An object on the stack that tile instructions read or write: shown to the compiler after it was filled and before it is read.
+template <class T>
+SIMD_FN void Visible(T& object) {
+  __asm__ volatile("" : "+m"(object) : : "memory");
+}
 
 }  // namespace sgl::KERNEL_ISA
 #endif

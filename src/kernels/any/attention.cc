@@ -1,127 +1,90 @@
-// Attention over the paged cache. A split of 256 positions is brought into scratch as floats, then serves all rows and heads of the
-// task: scores and weighted values are two runs of the float micro-kernel. Per row and head, every operation and its order depend on the
-// row's position alone: scores run over c ascending; the sum of exponentials per lane over blocks, then a fixed tree; values over the
-// row's own visible positions ascending; splits ascending.
+// Attention over the paged cache. Two ways to the same bits: a single row reads the cache's blocks as they lie; for more rows a split of
+// 256 positions is brought into scratch as floats and serves them all, scores and weighted values as two runs of the float
+// micro-kernel. Per row and head, every operation and its order depend on the row's position alone: scores run over c ascending; the sum
+// of exponentials per lane over blocks, then a fixed tree; values over the row's own visible positions ascending; splits ascending.
 // Source: arXiv:2309.06180 (pages), arXiv:2205.14135 (rescaling).
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/any/attention_merge.h"
 #include "kernels/any/attention_scratch.h"
-#include "kernels/any/elem.h"
 #include "kernels/any/float_tile.h"
 #include "kernels/any/kernels_any.h"
+#include "kernels/any/kv_blocks.h"
+#include "kernels/any/kv_elem.h"
 
 namespace sgl::KERNEL_ISA {
 namespace {
 
-constexpr float kNothing = -__builtin_inff();
 static_assert(kTileRows <= kAttnBatch);
+constexpr int kSplitBlocks = kKvSplit / kKvBlock;
+constexpr int kDirectHeads = kLanes == 16 && kTilePanels > 1 ? 4 : 2;  // row-heads that share a read of the cache
 
-struct Range {
-  int begin, end;
-};
-// Positions of split `base` that at least one of the rows at positions [oldest, newest] sees, relative to the split; empty: {0, 0}.
-Range Union(const AttnSeq& seq, int64_t oldest, int64_t newest, int64_t base) {
-  const int64_t first = seq.window > 0 && oldest - seq.window + 1 > 0 ? oldest - seq.window + 1 : 0;
-  const int64_t begin = first > base ? first - base : 0, end = newest + 1 - base < kKvSplit ? newest + 1 - base : kKvSplit;
-  if (begin >= end) return {0, 0};
-  return {static_cast<int>(begin), static_cast<int>(end)};
-}
-Range Visible(const AttnSeq& seq, int64_t pos, int64_t base) { return Union(seq, pos, pos, base); }
-
-// Running result of a (row, head); merging is the same code for splits of one task and for partials of several.
-struct Running {
-  float max = kNothing, sum = 0.0f;
-  // Takes in a part that is not empty; its values then enter as fma(part, theirs, mine * ours).
-  void Merge(float part_max, float part_sum, float& ours, float& theirs) {
-    const float top = part_max > max ? part_max : max;
-    float lanes[kLanes] = {}, factors[kLanes];
-    lanes[0] = max - top;
-    lanes[1] = part_max - top;
-    Store(Exp(Load(lanes)), factors);
-    ours = max == kNothing ? 0.0f : factors[0];
-    theirs = factors[1];
-    sum = sum * ours + part_sum * theirs;
-    max = top;
-  }
-};
-SIMD_FN F32x16 MergeValues(F32x16 mine, F32x16 part, float ours, float theirs) {
-  return Fma(Add(part, Zero()), Set(theirs), Mul(mine, Set(ours)));  // + 0: a stored part and a fresh one agree on the sign of zero
-}
-SIMD_FN F32x16 Normalise(F32x16 acc, float sum) { return sum == 0.0f ? Zero() : Div(acc, Set(sum)); }
-
-// One key/value head of the cache, read as floats.
+// A K chunk as floats [C][16].
 template <class Elem>
-struct Head {
-  using T = typename Elem::Type;
-  const T* k;
-  const T* v;
-  const AttnSeq& seq;
-  int64_t groups, width, padded;
-  int g;
-
-  int64_t BlockStart(int64_t block) const { return (block * groups + g) * kKvBlock * width; }
-  int64_t Slot(int64_t pos) const { return int64_t{seq.pages[pos / seq.page_size]} * seq.page_size + pos % seq.page_size; }
-
-  // The block that holds positions [pos, pos + 16) lane by lane, as far as [begin, end) needs them; -1 if they are scattered.
-  int64_t WholeBlock(int64_t pos, int begin, int end) const {
-    const int64_t first = Slot(pos + begin) - begin;
-    if (seq.page_size == 1) {
-      if (first < 0 || first % kKvBlock != 0) return -1;
-      for (int i = begin + 1; i < end; ++i)
-        if (Slot(pos + i) != first + i) return -1;
-    }
-    return first / kKvBlock;
-  }
-
-  // Keys of positions [pos + begin, pos + end) within one block of 16 into k_out: [C][16]. Lanes outside hold anything.
-  void LoadKeys(int64_t pos, int begin, int end, float* k_out) const {
-    const int64_t block = WholeBlock(pos, begin, end);
-    if (block >= 0) {
-      const T* src = k + BlockStart(block);
-      for (int64_t c = 0; c < width; ++c) Store(Elem::LoadLanes(src + c * 16), k_out + c * 16);
-      return;
-    }
-    const T* lane[kKvBlock];
-    for (int i = begin; i < end; ++i) {
-      const int64_t slot = Slot(pos + i);
-      lane[i] = k + BlockStart(slot / kKvBlock) + slot % kKvBlock;
-    }
-    T gathered[kKvBlock] = {};
-    for (int64_t c = 0; c < width; ++c) {
-      for (int i = begin; i < end; ++i) gathered[i] = lane[i][c * 16];
-      Store(Elem::LoadLanes(gathered), k_out + c * 16);
+void LoadKeys(const std::byte* chunk, int64_t width, float* out) {
+  const auto* p = reinterpret_cast<const typename Elem::T*>(chunk);
+  if constexpr (!Elem::kPaired) {
+    for (int64_t c = 0; c < width; ++c) Store(Elem::LoadRow(p + c * 16), out + c * 16);
+  } else {
+    for (int64_t c = 0; c < width; c += 2) {
+      F32x16 even, odd;
+      Elem::LoadPairs(p + c * 16, even, odd);
+      Store(even, out + c * 16);
+      if (c + 1 < width) Store(odd, out + c * 16 + 16);
     }
   }
+}
 
-  // Values of position pos into v_out: panels kKvSplit * 16 floats apart, zero beyond C.
-  void LoadValues(int64_t pos, float* v_out) const {
-    const int64_t slot = Slot(pos);
-    const T* src = v + BlockStart(slot / kKvBlock) + slot % kKvBlock * width;
-    int64_t c = 0;
-    for (; c + 16 <= width; c += 16) Store(Elem::LoadLanes(src + c), v_out + c * kKvSplit);
-    if (c == width) return;
-    T tail[16] = {};
-    for (int i = 0; c + i < width; ++i) tail[i] = src[c + i];
-    Store(Elem::LoadLanes(tail), v_out + c * kKvSplit);
-  }
+// Sixteen elements from column c of a V chunk: planar types of token s; paired ones of tokens s and s + 1, s even. Zero beyond C.
+template <class Elem>
+SIMD_FN F32x16 LoadValue(const std::byte* chunk, int64_t width, int64_t s, int64_t c) {
+  const auto* p = reinterpret_cast<const typename Elem::T*>(chunk) + s * width + c;
+  if (c + 16 <= width) return Elem::LoadRow(p);
+  typename Elem::T tail[16] = {};
+  for (int64_t i = 0; c + i < width; ++i) tail[i] = p[i];
+  return Elem::LoadRow(tail);
+}
+template <class Elem>
+SIMD_FN void LoadValuePair(const std::byte* chunk, int64_t width, int64_t s, int64_t c, F32x16& even, F32x16& odd) {
+  const auto* p = reinterpret_cast<const typename Elem::T*>(chunk) + (s / 2 * width + c) * 2;
+  if (c + 16 <= width) return Elem::LoadPairs(p, even, odd);
+  typename Elem::T tail[32] = {};
+  for (int64_t i = 0; i < 2 * (width - c); ++i) tail[i] = p[i];
+  Elem::LoadPairs(tail, even, odd);
+}
 
-  void LoadSplit(int64_t base, Range range, float* k_out, float* v_out) const {
-    for (int block = range.begin / kKvBlock; block * kKvBlock < range.end; ++block) {
-      const int first = block * kKvBlock;
-      const int begin = range.begin > first ? range.begin - first : 0, end = range.end - first < kKvBlock ? range.end - first : kKvBlock;
-      LoadKeys(base + first, begin, end, k_out + first * width);
+// Lanes [begin, end) of a V chunk as floats: panels kKvSplit * 16 floats apart, zero beyond C. Lanes are written in pairs.
+template <class Elem>
+void LoadValues(const std::byte* chunk, int64_t width, int begin, int end, float* out) {
+  for (int64_t c = 0; c < width; c += 16) {
+    float* panel = out + c * kKvSplit;
+    if constexpr (!Elem::kPaired) {
+      for (int s = begin; s < end; ++s) Store(LoadValue<Elem>(chunk, width, s, c), panel + s * 16);
+    } else {
+      for (int s = begin / 2 * 2; s < end; s += 2) {
+        F32x16 even, odd;
+        LoadValuePair<Elem>(chunk, width, s, c, even, odd);
+        Store(even, panel + s * 16);
+        Store(odd, panel + s * 16 + 16);
+      }
     }
-    for (int i = range.begin; i < range.end; ++i) LoadValues(base + i, v_out + i * 16);
   }
-};
+}
 
-// Scores of `range` -> exponentials, in place; other lanes of its blocks become 0.
-void SoftmaxSplit(float* s, Range range, float scale, float* max, float* sum) {
+// Scores of `range` -> exponentials, in place; other lanes of its blocks become 0. Scaled types: scores are multiplied by k_scale first,
+// and the exponentials, after their sum is taken, by v_scale.
+template <bool kScaled>
+void SoftmaxSplit(float* s, Range range, float scale, const float* k_scale, const float* v_scale, float* max, float* sum) {
   const F32x16 factor = Set(scale), nothing = Set(kNothing);
   const int first = range.begin / kLanes, last = (range.end - 1) / kLanes;
+  const auto seen = [&](int b, F32x16 yes, F32x16 no) {
+    const int begin = b == first ? range.begin % kLanes : 0, end = b == last ? (range.end - 1) % kLanes + 1 : kLanes;
+    return SelectLanes(begin, end, yes, no);
+  };
   F32x16 top = nothing;
   for (int b = first; b <= last; ++b) {
-    const int begin = b == first ? range.begin % kLanes : 0, end = b == last ? (range.end - 1) % kLanes + 1 : kLanes;
-    const F32x16 scaled = SelectLanes(begin, end, Mul(Load(s + b * kLanes), factor), nothing);
+    F32x16 score = Load(s + b * kLanes);
+    if constexpr (kScaled) score = Mul(score, Load(k_scale + b * kLanes));
+    const F32x16 scaled = seen(b, Mul(score, factor), nothing);
     Store(scaled, s + b * kLanes);
     top = Max(scaled, top);
   }
@@ -130,9 +93,10 @@ void SoftmaxSplit(float* s, Range range, float scale, float* max, float* sum) {
   for (const float lane : lanes) most = lane > most ? lane : most;
   F32x16 total = Zero();
   for (int b = first; b <= last; ++b) {
-    const F32x16 e = Exp(Sub(Load(s + b * kLanes), Set(most)));  // exp(-inf) is 0
-    Store(e, s + b * kLanes);
+    F32x16 e = Exp(Sub(Load(s + b * kLanes), Set(most)));  // exp(-inf) is 0
     total = Add(total, e);
+    if constexpr (kScaled) e = seen(b, Mul(e, Load(v_scale + b * kLanes)), Zero());
+    Store(e, s + b * kLanes);
   }
   *max = most;
   *sum = Sum(total);
@@ -148,122 +112,272 @@ void AddValues(int rows, int begin, int end, const float* p, const float* v, int
   }
 }
 
-struct Task {
-  const AttnSeq& seq;
-  int heads_per_group, row_begin;
-  int64_t width, padded;
-  float scale;
-  float *k, *v, *q, *scores, *values, *running;
-
-  // Row-heads [first, first + count) against split `base`, merged into their running results.
-  void Batch(int first, int count, int64_t base) const {
-    Range range[kAttnBatch];
-    int low = kKvSplit, high = 0, common_begin = 0, common_end = kKvSplit;
-    for (int i = 0; i < count; ++i) {
-      range[i] = Visible(seq, int64_t{seq.first_pos} + row_begin + (first + i) / heads_per_group, base);
-      common_begin = range[i].begin > common_begin ? range[i].begin : common_begin;
-      common_end = range[i].end < common_end ? range[i].end : common_end;
-      if (range[i].begin == range[i].end) continue;
-      low = range[i].begin < low ? range[i].begin : low;
-      high = range[i].end > high ? range[i].end : high;
-    }
-    if (high == 0) return;
-    const int block_begin = low / kKvBlock, block_end = (high + kKvBlock - 1) / kKvBlock;
-    for (int i = 0; i < count; ++i) {
-      for (int b = block_begin; b < block_end; ++b) Store(Zero(), scores + i * kKvSplit + b * kKvBlock);
-      for (int64_t c = 0; c < padded; c += 16) Store(Zero(), values + i * padded + c);
-    }
-    for (int b = block_begin; b < block_end; b += kTilePanels)
-      FloatTile(count, block_end - b < kTilePanels ? 1 : kTilePanels, q + first * width, width, width, k + b * kKvBlock * width,
-                kKvBlock * width, scores + b * kKvBlock, kKvSplit);
-    float max[kAttnBatch], sum[kAttnBatch];
-    for (int i = 0; i < count; ++i)
-      if (range[i].begin < range[i].end) SoftmaxSplit(scores + i * kKvSplit, range[i], scale, max + i, sum + i);
-    // Each row sums over exactly its own positions: those that all rows see together, the rest row by row.
-    if (common_begin >= common_end) common_begin = common_end = kKvSplit;
-    for (int i = 0; i < count; ++i) {
-      const int end = range[i].end < common_begin ? range[i].end : common_begin;
-      AddValues(1, range[i].begin, end, scores + i * kKvSplit, v, padded, values + i * padded);
-    }
-    AddValues(count, common_begin, common_end, scores, v, padded, values);
-    for (int i = 0; i < count; ++i) {
-      AddValues(1, common_end, range[i].end, scores + i * kKvSplit, v, padded, values + i * padded);
-      if (range[i].begin < range[i].end) MergeInto(first + i, max[i], sum[i], values + i * padded);
-    }
-  }
-
-  void MergeInto(int row_head, float max, float sum, const float* part) const {
-    float* state = running + row_head * (2 + padded);
-    Running total{state[0], state[1]};
-    float ours, theirs;
-    total.Merge(max, sum, ours, theirs);
-    state[0] = total.max;
-    state[1] = total.sum;
-    for (int64_t c = 0; c < padded; c += 16) Store(MergeValues(Load(state + 2 + c), Load(part + c), ours, theirs), state + 2 + c);
-  }
+struct Scratch {
+  int64_t padded;
+  float *k, *v, *k_scale, *v_scale, *q, *scores, *values, *running;
+  std::byte *k_chunk, *v_chunk;
+  Scratch(const AttnScratch& at, float* base, int64_t chunk_bytes)
+      : padded(at.padded),
+        k(base + at.k),
+        v(base + at.v),
+        k_scale(base + at.k_scale),
+        v_scale(base + at.v_scale),
+        q(base + at.q),
+        scores(base + at.scores),
+        values(base + at.values),
+        running(base + at.running),
+        k_chunk(reinterpret_cast<std::byte*>(base + at.chunks)),
+        v_chunk(k_chunk + chunk_bytes) {}
+  float* state(int64_t row_head) const { return running + row_head * (2 + padded); }
 };
 
+void MergeInto(const Scratch& scratch, int row_head, float max, float sum, const float* part) {
+  float* state = scratch.state(row_head);
+  Running total{state[0], state[1]};
+  float ours, theirs;
+  total.Merge(max, sum, ours, theirs);
+  state[0] = total.max;
+  state[1] = total.sum;
+  for (int64_t c = 0; c < scratch.padded; c += 16) Store(MergeValues(Load(state + 2 + c), Load(part + c), ours, theirs), state + 2 + c);
+}
+
+// ---- one row, read as it lies ----
+
+// kHeads rows of scores against one block.
+template <class Elem, int kHeads>
+void DirectScores(const float* q, int64_t width, const std::byte* chunk, float* scores) {
+  const auto* p = reinterpret_cast<const typename Elem::T*>(chunk);
+  F32x16 acc[kHeads];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) acc[h] = Zero();
+  const auto add = [&](F32x16 keys, int64_t c) {
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) acc[h] = Fma(Set(q[h * width + c]), keys, acc[h]);
+  };
+  int64_t c = 0;
+  if constexpr (Elem::kPaired) {
+    for (; c < width; c += 2) {
+      F32x16 even, odd;
+      Elem::LoadPairs(p + c * 16, even, odd);
+      add(even, c);
+      if (c + 1 < width) add(odd, c + 1);
+    }
+  } else {
+    for (; c < width; ++c) add(Elem::LoadRow(p + c * 16), c);
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h) Store(acc[h], scores + h * kKvSplit);
+}
+
+// values[h][c .. c + 16 * kPanels) += p[h][pos] * v[pos] over positions [begin, end) of the split whose chunks are given.
+template <class Elem, int kHeads, int kPanels>
+void DirectValues(const float* p, const std::byte* const* chunks, int64_t width, int64_t c, int begin, int end, float* values,
+                  int64_t padded) {
+  F32x16 acc[kHeads][kPanels];
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 4
+    for (int i = 0; i < kPanels; ++i) acc[h][i] = Zero();
+  const auto add = [&](const F32x16* v, int pos) {
+#pragma GCC unroll 4
+    for (int h = 0; h < kHeads; ++h) {
+      const F32x16 weight = Set(p[h * kKvSplit + pos]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kPanels; ++i) acc[h][i] = Fma(weight, v[i], acc[h][i]);
+    }
+  };
+  F32x16 even[kPanels], odd[kPanels];
+  if constexpr (Elem::kPaired) {
+    for (int pos = begin / 2 * 2; pos < end; pos += 2) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kPanels; ++i) LoadValuePair<Elem>(chunks[pos / kKvBlock], width, pos % kKvBlock, c + 16 * i, even[i], odd[i]);
+      if (pos >= begin) add(even, pos);
+      if (pos + 1 < end) add(odd, pos + 1);
+    }
+  } else {
+    for (int pos = begin; pos < end; ++pos) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kPanels; ++i) even[i] = LoadValue<Elem>(chunks[pos / kKvBlock], width, pos % kKvBlock, c + 16 * i);
+      add(even, pos);
+    }
+  }
+#pragma GCC unroll 4
+  for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 4
+    for (int i = 0; i < kPanels; ++i) Store(acc[h][i], values + h * padded + c + 16 * i);
+}
+
+void Prefetch(const std::byte* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+}
+
+// Row-heads [first, first + kHeads), all of one row that sees `range`, against a split whose blocks are whole.
+template <class Elem, int kHeads>
+void DirectSplit(const Scratch& scratch, int first, int64_t width, Range range, const std::byte* const* k, const std::byte* const* v,
+                 float scale, int64_t chunk_bytes) {
+  for (int b = range.begin / kKvBlock; b * kKvBlock < range.end; ++b) {
+    Prefetch(v[b], chunk_bytes);
+    DirectScores<Elem, kHeads>(scratch.q + first * width, width, k[b], scratch.scores + b * kKvBlock);
+  }
+  float max[kHeads], sum[kHeads];
+  for (int h = 0; h < kHeads; ++h)
+    SoftmaxSplit<Elem::kScaled>(scratch.scores + h * kKvSplit, range, scale, scratch.k_scale, scratch.v_scale, max + h, sum + h);
+  int64_t c = 0;
+  for (; c + 16 * kTilePanels <= scratch.padded; c += 16 * kTilePanels)
+    DirectValues<Elem, kHeads, kTilePanels>(scratch.scores, v, width, c, range.begin, range.end, scratch.values, scratch.padded);
+  for (; c < scratch.padded; c += 16)
+    DirectValues<Elem, kHeads, 1>(scratch.scores, v, width, c, range.begin, range.end, scratch.values, scratch.padded);
+  for (int h = 0; h < kHeads; ++h) MergeInto(scratch, first + h, max[h], sum[h], scratch.values + h * scratch.padded);
+}
+
+template <class Elem, int kHeads>
+void DirectHeads(const Scratch& scratch, int first, int count, int64_t width, Range range, const std::byte* const* k,
+                 const std::byte* const* v, float scale, int64_t chunk_bytes) {
+  if (count < kHeads) {
+    if constexpr (kHeads > 1) DirectHeads<Elem, kHeads - 1>(scratch, first, count, width, range, k, v, scale, chunk_bytes);
+    return;
+  }
+  DirectSplit<Elem, kHeads>(scratch, first, width, range, k, v, scale, chunk_bytes);
+  if (count > kHeads) DirectHeads<Elem, kHeads>(scratch, first + kHeads, count - kHeads, width, range, k, v, scale, chunk_bytes);
+}
+
+// ---- many rows, through scratch ----
+
+// Row-heads [first, first + count) against split `base`, merged into their running results.
 template <class Elem>
-void Run(Mat<const float> q, const KvLayer& kv, const AttnSeq& seq, int g, int heads_per_group, int row_begin, int row_end, int split_begin,
-         int split_end, float scale, Mat<float>* out, float* partials, float* scratch) {
-  using T = typename Elem::Type;
-  const AttnScratch at(heads_per_group, kv.width);
-  const Task task = {seq,
-                     heads_per_group,
-                     row_begin,
-                     kv.width,
-                     at.padded,
-                     scale,
-                     scratch + at.k,
-                     scratch + at.v,
-                     scratch + at.q,
-                     scratch + at.scores,
-                     scratch + at.values,
-                     scratch + at.running};
-  const Head<Elem> head = {static_cast<const T*>(kv.k), static_cast<const T*>(kv.v), seq, kv.groups, kv.width, at.padded, g};
-  const int row_heads = (row_end - row_begin) * heads_per_group, batches = (row_heads + kTileRows - 1) / kTileRows;
-  const int64_t column = int64_t{g} * heads_per_group * kv.width;
+void TileBatch(const AttnTask& task, const Scratch& scratch, int64_t width, int first, int count, int64_t base) {
+  Range range[kAttnBatch];
+  int low = kKvSplit, high = 0, common_begin = 0, common_end = kKvSplit;
+  for (int i = 0; i < count; ++i) {
+    range[i] = Visible(task.window, task.pos[(first + i) / task.heads_per_group], base);
+    common_begin = range[i].begin > common_begin ? range[i].begin : common_begin;
+    common_end = range[i].end < common_end ? range[i].end : common_end;
+    if (range[i].begin == range[i].end) continue;
+    low = range[i].begin < low ? range[i].begin : low;
+    high = range[i].end > high ? range[i].end : high;
+  }
+  if (high == 0) return;
+  float *scores = scratch.scores, *values = scratch.values;
+  const int64_t padded = scratch.padded;
+  const int block_begin = low / kKvBlock, block_end = (high + kKvBlock - 1) / kKvBlock;
+  for (int i = 0; i < count; ++i) {
+    for (int b = block_begin; b < block_end; ++b) Store(Zero(), scores + i * kKvSplit + b * kKvBlock);
+    for (int64_t c = 0; c < padded; c += 16) Store(Zero(), values + i * padded + c);
+  }
+  for (int b = block_begin; b < block_end; b += kTilePanels)
+    FloatTile(count, block_end - b < kTilePanels ? 1 : kTilePanels, scratch.q + first * width, width, width,
+              scratch.k + b * kKvBlock * width, kKvBlock * width, scores + b * kKvBlock, kKvSplit);
+  float max[kAttnBatch], sum[kAttnBatch];
+  for (int i = 0; i < count; ++i)
+    if (range[i].begin < range[i].end)
+      SoftmaxSplit<Elem::kScaled>(scores + i * kKvSplit, range[i], task.scale, scratch.k_scale, scratch.v_scale, max + i, sum + i);
+  // Each row sums over exactly its own positions: those that all rows see together, the rest row by row.
+  if (common_begin >= common_end) common_begin = common_end = kKvSplit;
+  for (int i = 0; i < count; ++i) {
+    const int end = range[i].end < common_begin ? range[i].end : common_begin;
+    AddValues(1, range[i].begin, end, scores + i * kKvSplit, scratch.v, padded, values + i * padded);
+  }
+  AddValues(count, common_begin, common_end, scores, scratch.v, padded, values);
+  for (int i = 0; i < count; ++i) {
+    AddValues(1, common_end, range[i].end, scores + i * kKvSplit, scratch.v, padded, values + i * padded);
+    if (range[i].begin < range[i].end) MergeInto(scratch, first + i, max[i], sum[i], values + i * padded);
+  }
+}
+
+// ---- a task ----
+
+template <class Elem>
+void RunSplit(const KvBlocks& blocks, const AttnTask& task, const Scratch& scratch, int64_t base) {
+  Range seen = {kKvSplit, 0};
+  for (int r = 0; r < task.rows; ++r) {
+    const Range range = Visible(task.window, task.pos[r], base);
+    if (range.begin == range.end) continue;
+    seen.begin = range.begin < seen.begin ? range.begin : seen.begin;
+    seen.end = range.end > seen.end ? range.end : seen.end;
+  }
+  if (seen.end == 0) return;
+  const int64_t width = blocks.kv.width, scales = int64_t{kKvBlock} * ((width + 1) / 2 * 2);
+  const std::byte *k[kSplitBlocks], *v[kSplitBlocks];
+  bool direct = task.rows == 1;
+  for (int pass = direct ? 0 : 1; pass < 2; ++pass) {  // 0: find the blocks; 1, unless they can be read as they lie: into scratch
+    if (pass == 1 && direct) break;
+    for (int b = seen.begin / kKvBlock; b * kKvBlock < seen.end; ++b) {
+      const int first = b * kKvBlock;
+      const int begin = seen.begin > first ? seen.begin - first : 0, end = seen.end - first < kKvBlock ? seen.end - first : kKvBlock;
+      const int64_t block = blocks.Whole(base + first, begin, end);
+      if (pass == 0) {
+        if (block < 0) direct = false;
+        if (!direct) break;
+      }
+      if (block < 0) blocks.Gather(base + first, begin, end, scratch.k_chunk, scratch.v_chunk);
+      k[b] = block < 0 ? scratch.k_chunk : blocks.K(block);
+      v[b] = block < 0 ? scratch.v_chunk : blocks.V(block);
+      if constexpr (Elem::kScaled) {
+        Store(Load(reinterpret_cast<const float*>(k[b] + scales)), scratch.k_scale + first);
+        Store(Load(reinterpret_cast<const float*>(v[b] + scales)), scratch.v_scale + first);
+      }
+      if (pass == 0) continue;
+      LoadKeys<Elem>(k[b], width, scratch.k + first * width);
+      LoadValues<Elem>(v[b], width, begin, end, scratch.v + first * 16);
+    }
+  }
+  const int row_heads = task.rows * task.heads_per_group;
+  if (direct) {
+    DirectHeads<Elem, kDirectHeads>(scratch, 0, row_heads, width, seen, k, v, task.scale, blocks.chunk_bytes);
+    return;
+  }
+  const int batches = (row_heads + kTileRows - 1) / kTileRows;
+  for (int b = 0; b < batches; ++b) {
+    const int first = row_heads * b / batches;
+    TileBatch<Elem>(task, scratch, width, first, row_heads * (b + 1) / batches - first, base);
+  }
+}
+
+void Clear(const Scratch& scratch, int row_heads) {
   for (int i = 0; i < row_heads; ++i) {
-    const float* src = q.row(row_begin + i / heads_per_group) + column + i % heads_per_group * kv.width;
-    for (int c = 0; c < kv.width; ++c) task.q[i * kv.width + c] = src[c];
-    float* state = task.running + i * (2 + at.padded);
+    float* state = scratch.state(i);
     state[0] = kNothing;
     state[1] = 0.0f;
-    for (int64_t c = 0; c < at.padded; c += 16) Store(Zero(), state + 2 + c);
+    for (int64_t c = 0; c < scratch.padded; c += 16) Store(Zero(), state + 2 + c);
   }
-  for (int split = split_begin; split < split_end; ++split) {
-    const int64_t base = int64_t{split} * kKvSplit;
-    const Range seen = Union(seq, int64_t{seq.first_pos} + row_begin, int64_t{seq.first_pos} + row_end - 1, base);
-    if (seen.begin >= seen.end) continue;
-    head.LoadSplit(base, seen, task.k, task.v);
-    for (int b = 0; b < batches; ++b) {
-      const int first = row_heads * b / batches;
-      task.Batch(first, row_heads * (b + 1) / batches - first, base);
-    }
-  }
-  for (int i = 0; i < row_heads; ++i) {
-    const float* state = task.running + i * (2 + at.padded);
-    float* dst;
-    if (out != nullptr) {
-      dst = out->row(row_begin + i / heads_per_group) + column + i % heads_per_group * kv.width;
-    } else {
-      dst = partials + i * (2 + int64_t{kv.width});
-      *dst++ = state[0];
-      *dst++ = state[1];
-    }
-    for (int c = 0; c < kv.width; c += 16) {
-      const F32x16 acc = Load(state + 2 + c);
-      StoreN(out != nullptr ? Normalise(acc, state[1]) : acc, dst + c, kv.width - c < 16 ? kv.width - c : 16);
-    }
+}
+
+void CopyOut(const float* acc, float sum, bool normalise, int width, float* dst) {
+  for (int c = 0; c < width; c += 16) {
+    const F32x16 values = Load(acc + c);
+    StoreN(normalise ? Normalise(values, sum) : values, dst + c, width - c < 16 ? width - c : 16);
   }
 }
 
 }  // namespace
 
-void Attention(Mat<const float> q, const KvLayer& kv, const AttnSeq& seq, int g, int heads_per_group, int row_begin, int row_end,
-               int split_begin, int split_end, float scale, Mat<float>* out, float* partials, float* scratch) {
-  const auto run = kv.dtype == DType::kF32 ? Run<F32Elem> : kv.dtype == DType::kF16 ? Run<F16Elem> : Run<BF16Elem>;
-  run(q, kv, seq, g, heads_per_group, row_begin, row_end, split_begin, split_end, scale, out, partials, scratch);
+void Attention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch_base) {
+  const KvBlocks blocks(kv, task);
+  const Scratch scratch(AttnScratch(task.heads_per_group, kv.width), scratch_base, blocks.chunk_bytes);
+  const int heads = task.heads_per_group, row_heads = task.rows * heads;
+  const int64_t column = int64_t{task.group} * heads * kv.width;
+  for (int i = 0; i < row_heads; ++i) {
+    const float* src = q.row(task.row[i / heads]) + column + i % heads * kv.width;
+    for (int c = 0; c < kv.width; ++c) scratch.q[int64_t{i} * kv.width + c] = src[c];
+  }
+  Clear(scratch, row_heads);
+  for (int split = task.split_begin; split < task.split_end; ++split) {
+    WithElem(kv.type, [&](auto elem) { RunSplit<decltype(elem)>(blocks, task, scratch, int64_t{split} * kKvSplit); });
+    if (out != nullptr) continue;
+    for (int i = 0; i < row_heads; ++i) {
+      const float* state = scratch.state(i);
+      float* part = partials + PartialAt(task, kv.width, split, i);
+      part[0] = state[0];
+      part[1] = state[1];
+      CopyOut(state + 2, state[1], false, kv.width, part + 2);
+    }
+    Clear(scratch, row_heads);
+  }
+  if (out == nullptr) return;
+  for (int i = 0; i < row_heads; ++i) {
+    const float* state = scratch.state(i);
+    CopyOut(state + 2, state[1], true, kv.width, out->row(task.row[i / heads]) + column + i % heads * kv.width);
+  }
 }
 
 void AttentionMerge(const float* partials, int parts, int64_t part_stride, int width, float* out) {
@@ -273,41 +387,13 @@ void AttentionMerge(const float* partials, int parts, int64_t part_stride, int w
     F32x16 acc = Zero();
     for (int i = 0; i < parts; ++i) {
       const float* part = partials + i * part_stride;
-      if (part[0] == kNothing) continue;
+      if (part[1] == 0.0f) continue;
       float ours, theirs;
       total.Merge(part[0], part[1], ours, theirs);
       acc = MergeValues(acc, LoadN(part + 2 + c, lanes), ours, theirs);
     }
     StoreN(Normalise(acc, total.sum), out + c, lanes);
   }
-}
-
-// Keys are scattered over the lanes of their block, values copied.
-template <class T, class Convert>
-SIMD_FN void Scatter(Mat<const float> k, Mat<const float> v, const int32_t* slots, const KvLayer& kv, Convert convert) {
-  T buffer[16];
-  for (int64_t t = 0; t < k.rows; ++t)
-    for (int64_t g = 0; g < kv.groups; ++g) {
-      const int64_t slot = slots[t], start = (slot / kKvBlock * kv.groups + g) * kKvBlock * kv.width;
-      T* keys = static_cast<T*>(kv.k) + start + slot % kKvBlock;
-      T* values = static_cast<T*>(kv.v) + start + slot % kKvBlock * kv.width;
-      for (int c = 0; c < kv.width; c += 16) {
-        const int lanes = kv.width - c < 16 ? kv.width - c : 16;
-        convert(LoadN(k.row(t) + g * kv.width + c, lanes), buffer);
-        for (int i = 0; i < lanes; ++i) keys[(c + i) * kKvBlock] = buffer[i];
-        convert(LoadN(v.row(t) + g * kv.width + c, lanes), buffer);
-        for (int i = 0; i < lanes; ++i) values[c + i] = buffer[i];
-      }
-    }
-}
-
-void StoreKv(Mat<const float> k, Mat<const float> v, const int32_t* slots, const KvLayer& kv) {
-  if (kv.dtype == DType::kF32)
-    Scatter<float>(k, v, slots, kv, [](F32x16 x, float* p) { Store(x, p); });
-  else if (kv.dtype == DType::kF16)
-    Scatter<uint16_t>(k, v, slots, kv, [](F32x16 x, uint16_t* p) { StoreF16(x, p); });
-  else
-    Scatter<uint16_t>(k, v, slots, kv, [](F32x16 x, uint16_t* p) { StoreBF16(x, p); });
 }
 
 }  // namespace sgl::KERNEL_ISA
