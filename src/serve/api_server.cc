@@ -131,6 +131,7 @@ Status ApiServer::Start() {
 Status ApiServer::Impl::ReadTemplate() {
   const bool native = WantsDeepSeekV32(config, engine);
   std::string source = native ? std::string(kDeepSeekV32) : TemplateSource(config, engine);
+  config.reasoning_by_prompt = config.reasoning_parser == "auto";
   if (native && config.tool_call_parser == "auto") config.tool_call_parser = "deepseekv32";
   if (native && config.reasoning_parser == "auto") config.reasoning_parser = "deepseek-v3";
   TRY(config.tool_call_parser, ResolveToolFormat(config.tool_call_parser, source));

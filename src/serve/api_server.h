@@ -22,6 +22,7 @@ struct ApiConfig {
   bool default_thinking = false;            // SGLANG_DEFAULT_THINKING
   std::string tool_call_parser = "auto";    // a name of ToolFormats(), auto (what the chat template tells), none or ""
   std::string reasoning_parser = "none";    // likewise of ReasoningFormats()
+  bool reasoning_by_prompt = false;         // only the prompt, or a tag, says that an answer is reasoning: with auto
   bool forward_unknown_tools = false;       // SGLANG_FORWARD_UNKNOWN_TOOLS
   int tool_strict_level = 0;                // SGLANG_TOOL_STRICT_LEVEL
   std::string sampling_defaults = "model";  // or "openai"
