@@ -22,7 +22,7 @@ constexpr std::string_view kNoTls = "it speaks plain HTTP; put a TLS proxy in fr
 constexpr std::string_view kNoMetrics = "this build does not publish these figures";
 constexpr std::string_view kNoTrace = "this build exports no traces";
 constexpr std::string_view kNoPriorities = "it has no priorities";
-constexpr std::string_view kNoParsers = "it returns what the model writes as it is";
+constexpr std::string_view kNoParsers = "it generates and caches reasoning like other text";
 constexpr std::string_view kTextOnly = "it serves text models only";
 constexpr std::string_view kOwnKernels = "there is one implementation, chosen by the CPU's instruction set";
 constexpr std::string_view kAlways = "it is always so here";
@@ -101,8 +101,6 @@ constexpr ForeignFlag kFlags[] = {
     {"grpc-mode", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},
     {"hf-chat-template-name", kNotBuilt, kOne, "default", "it uses the model's default template"},
     {"completion-template", kNotBuilt, kOne, "", "it has no fill-in-the-middle templates"},
-    {"reasoning-parser", kNotBuilt, kOne, "", kNoParsers, "reasoning_parser", "null"},
-    {"tool-call-parser", kNotBuilt, kOne, "", kNoParsers, "tool_call_parser", "null"},
     {"tool-server", kNotBuilt, kOne, "", "it calls no tools"},
     {"strip-thinking-cache", kNotBuilt, kNone, "", kNoParsers},
     {"enable-strict-thinking", kNotBuilt, kNone, "", kNoParsers},

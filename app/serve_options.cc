@@ -10,6 +10,8 @@
 #include "base/env.h"
 #include "obs/buckets.h"
 #include "obs/metrics.h"
+#include "text/reasoning/reasoning_parser.h"
+#include "text/tools/tool_parser.h"
 
 namespace sgl {
 namespace {
@@ -38,6 +40,9 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   for (std::string& name : api.journal.log_headers)
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   api.journal.log_exceeded_ms = env::kLogRequestExceededMs.Get();
+  api.forward_unknown_tools = env::kForwardUnknownTools.Get();
+  api.default_thinking = env::kDefaultThinking.Get();
+  api.tool_strict_level = static_cast<int>(env::kToolStrictLevel.Get());
   api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());
 }
 
@@ -61,9 +66,19 @@ void VisitModel(ServeOptions& o, Options& field) {
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
         OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
   field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");
+  field("packed-cache-dir", engine.packed_cache_dir,
+        "keep the weights there as the kernels want them, and start faster from the second time on; unset: pack them at every start",
+        OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
   field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
+}
+
+// "auto", "none" and the names of every format.
+Choices Formats(const auto& formats) {
+  Choices choices{{"auto", "none"}};
+  for (const auto& format : formats) choices.values.emplace_back(format.name);
+  return choices;
 }
 
 void VisitHttp(ServeOptions& o, Options& field) {
@@ -76,8 +91,13 @@ void VisitHttp(ServeOptions& o, Options& field) {
   field("admin-api-key", api.admin_api_key, "the same for administrative routes", OptionTrait::kSecret, OptionTrait::kZeroIsUnset);
   field("served-model-name", o.engine.served_model_name, "the model's name in the API, without ':'; unset: the model path",
         OptionTrait::kZeroIsUnset);
-  field("chat-template", o.chat_template, "a .jinja or .json file, or chatml, llama-2, llama-3, plain; unset: the model's",
+  field("chat-template", o.chat_template, "a .jinja or .json file, or chatml, llama-2, llama-3, plain, deepseek-v3.2; unset: the model's",
         OptionTrait::kZeroIsUnset);
+  field("tool-call-parser", api.tool_call_parser, "how the model writes tool calls; auto: what its chat template shows",
+        Formats(ToolFormats()));
+  field("reasoning-parser", api.reasoning_parser,
+        "how the model writes its reasoning, which replies then keep apart; auto: what its chat template shows",
+        Formats(ReasoningFormats()));
   field("sampling-defaults", api.sampling_defaults,
         "where sampling parameters that a request leaves out come from: generation_config.json or OpenAI's", Choices{{"model", "openai"}});
   field("preferred-sampling-params", api.preferred_sampling_params, "JSON object of sampling parameters that replace the defaults");

@@ -55,6 +55,7 @@ struct EngineConfig {
   std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8
   std::string load_format = "auto";     // auto, safetensors, gguf
   std::string json_model_override_args = "{}";
+  std::string packed_cache_dir;       // "": packed weights are not kept on disk
   int64_t context_length = 0;         // 0: the model's
   bool allow_longer_context = false;  // SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN
   int64_t max_total_tokens = 0;       // 0: from mem_fraction_static

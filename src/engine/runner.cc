@@ -38,7 +38,7 @@ void Runner::Append(const PlanRow& row, int32_t from, int32_t count) {
   }
 }
 
-void Runner::RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use) {
+void Runner::RunPass(size_t first_wanted, ErasedUse use) {
   if (step_.size() == 0) return;
   ArenaScope scope(arena_);
   const auto rows = static_cast<int64_t>(step_.hidden_rows.size());
@@ -49,7 +49,7 @@ void Runner::RunPass(size_t first_wanted, const std::function<void(size_t, Mat<f
     const int64_t count = std::min<int64_t>(kLogitsRows, rows - begin);
     const Mat<float> logits = arena_.TakeMat<float>(count, model_.shape().vocab_size);
     model_.Logits(ctx_, hidden.Rows(begin, count), logits);
-    use(first_wanted + static_cast<size_t>(begin), logits);
+    use.call(use.use, first_wanted + static_cast<size_t>(begin), logits);
   }
   step_.tokens.clear();
   step_.positions.clear();
@@ -59,7 +59,7 @@ void Runner::RunPass(size_t first_wanted, const std::function<void(size_t, Mat<f
   step_.hidden_rows.clear();
 }
 
-void Runner::Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t, Mat<float>)>& use) {
+void Runner::RunErased(const StepPlan& plan, std::span<const LogitsRow> wanted, ErasedUse use) {
   size_t next = 0, pass_first = 0;
   for (size_t r = 0; r < plan.rows.size(); ++r) {
     const PlanRow& row = plan.rows[r];

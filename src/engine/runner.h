@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -33,12 +32,21 @@ class Runner {
   static size_t ScratchBytes(const Model& model, int threads);
 
   // wanted: ascending by (row, offset). use(first, logits): logits [count, V] of wanted[first, first + count), in order; may overwrite.
-  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t first, Mat<float> logits)>& use);
+  // Allocates nothing once its vectors have seen the largest step.
+  template <class Use>
+  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const Use& use) {
+    RunErased(plan, wanted, {[](const void* u, size_t first, Mat<float> logits) { (*static_cast<const Use*>(u))(first, logits); }, &use});
+  }
 
  private:
   Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
   void Append(const PlanRow& row, int32_t from, int32_t count);
-  void RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use);
+  struct ErasedUse {
+    void (*call)(const void* use, size_t first, Mat<float> logits);
+    const void* use;
+  };
+  void RunErased(const StepPlan& plan, std::span<const LogitsRow> wanted, ErasedUse use);
+  void RunPass(size_t first_wanted, ErasedUse use);
 
   Model& model_;
   KvStore store_;

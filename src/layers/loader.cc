@@ -5,12 +5,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
+#include "base/hash.h"
+#include "obs/log.h"
 #include "tensor/blocks.h"
 
 namespace sgl {
 namespace {
+
+constexpr size_t kOverread = 64;    // kernels may read up to this many bytes past a panel
+constexpr int64_t kMaxPieces = 64;  // tasks that pack one tensor
 
 bool IsFloatWeight(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || IsQuantised(dtype); }
 
@@ -41,14 +47,14 @@ DType PackedFormat(WeightPrecision precision, DType source, std::string_view nam
   return source == DType::kF32 ? DType::kF16 : source;
 }
 
-Result<WeightLoader> WeightLoader::Create(const ModelFiles& files, WeightPrecision precision, ThreadPool& pool,
-                                          std::function<void(int64_t, int64_t)> progress) {
+Result<WeightLoader> WeightLoader::Create(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options) {
+  const WeightPrecision precision = options.precision;
   WeightLoader loader;
   loader.files_ = &files;
   loader.precision_ = precision;
   loader.pool_ = &pool;
-  loader.progress_ = std::move(progress);
-  size_t bytes = 64;  // kernels may read up to 64 bytes past a panel
+  loader.progress_ = options.progress;
+  size_t bytes = kOverread;
   for (const TensorRef& tensor : files.weights->tensors()) {
     std::string name = files.is_gguf ? HuggingFaceName(tensor.name) : tensor.name;
     if (name.empty()) name = tensor.name;
@@ -62,7 +68,34 @@ Result<WeightLoader> WeightLoader::Create(const ModelFiles& files, WeightPrecisi
     bytes += PackedBytes(format, tensor.shape[0] + kPanel, tensor.shape[1]);
   }
   TRY(loader.memory_, Buffer::Allocate(bytes));
+  if (options.packed_cache_dir.empty()) return loader;
+  loader.image_id_ = IdentifyPackedImage(options.packed_cache_dir, files, fmt::format("precision {}", static_cast<int>(precision)));
+  if (!loader.image_id_) return loader;
+  if (auto image = ReadPackedImage(*loader.image_id_, loader.memory_, bytes - kOverread, pool)) {
+    loader.cached_ = *std::move(image);
+    LOG_INFO("packed weights read from {}", loader.image_id_->path.string());
+  } else {
+    // A damaged image may have been copied in part: packing counts on zeros.
+    TRY(loader.memory_, Buffer::Allocate(bytes));
+  }
   return loader;
+}
+
+bool WeightLoader::is_cached(uint64_t entry) {
+  const size_t index = image_.entries.size();
+  image_.entries.push_back(entry);
+  if (index < cached_.entries.size() && cached_.entries[index] == entry && used_ <= cached_.bytes) return true;
+  if (cached_.bytes > 0) {  // from here on the image is of another packing; padding must be zero
+    const size_t begin = static_cast<size_t>(image_.bytes), end = std::min<size_t>(cached_.bytes, memory_.bytes());
+    if (begin < end) std::memset(memory_.data() + begin, 0, end - begin);
+    cached_ = {};
+  }
+  return false;
+}
+
+Buffer WeightLoader::TakeMemory() {
+  if (image_id_ && cached_.entries.size() != image_.entries.size()) WritePackedImage(*image_id_, image_, memory_, *pool_);
+  return std::move(memory_);
 }
 
 bool WeightLoader::Has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
@@ -111,18 +144,26 @@ Result<std::vector<PackedMat>> WeightLoader::Matrix(const std::vector<Rows>& sli
     for (; last < slices.size() && PackedFormat(precision_, sources[last]->dtype, slices[last].name) == format; ++last)
       mat.n += slices[last].n;
     const size_t bytes = PackedBytes(format, mat.n, k);
-    CHECK(used_ + bytes + 64 <= memory_.bytes());
+    CHECK(used_ + bytes + kOverread <= memory_.bytes());
+    uint64_t entry = HashBytes(&used_, sizeof used_, static_cast<uint64_t>(format));
+    for (size_t i = first; i < last; ++i) entry = HashBytes(slices[i].name, entry ^ static_cast<uint64_t>(slices[i].heads));
     used_ += bytes;
+    const bool cached = is_cached(entry);
+    image_.bytes = used_;
 
     int64_t row0 = 0;
     for (; first < last; ++first) {
       const TensorRef& source = *sources[first];
       const Rows& slice = slices[first];
-      const int64_t row_bytes = RowBytes(source.dtype, k), pieces = std::min<int64_t>(slice.n, 64);
-      pool_->Run(static_cast<int>(pieces), [&](int piece, int) {
-        for (int64_t r = slice.n * piece / pieces; r < slice.n * (piece + 1) / pieces; ++r)
-          PackRow(source.dtype, source.data + FileRow(r, slice.n, slice.heads) * row_bytes, row0 + r, mat);
-      });
+      // Whole panels, so that no two tasks write to the same cache lines.
+      const int64_t row_bytes = RowBytes(source.dtype, k), panels = (slice.n + kPanel - 1) / kPanel;
+      const int64_t pieces = std::min<int64_t>(panels, kMaxPieces);
+      const auto border = [&](int64_t piece) { return std::min(slice.n, panels * piece / pieces * kPanel); };
+      if (!cached)
+        pool_->Run(static_cast<int>(pieces), [&](int piece, int) {
+          for (int64_t r = border(piece); r < border(piece + 1); ++r)
+            PackRow(source.dtype, source.data + FileRow(r, slice.n, slice.heads) * row_bytes, row0 + r, mat);
+        });
       row0 += slice.n;
       DropPages(source);
       done_bytes_ += source.bytes;

@@ -46,7 +46,7 @@ class Decoder final : public Model {
 };
 
 Status Decoder::Load(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options) {
-  TRY(WeightLoader loader, WeightLoader::Create(files, options.precision, pool, options.progress));
+  TRY(WeightLoader loader, WeightLoader::Create(files, pool, options));
   const ModelShape& s = shape_;
   TRY(embed_, Embedding::Load(loader, "model.embed_tokens", s.vocab_size, s.width));
   layers_.resize(static_cast<size_t>(s.layers));

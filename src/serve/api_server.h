@@ -18,7 +18,13 @@ struct ApiConfig {
   HttpServerConfig http;
   std::string api_key;  // "": open
   std::string admin_api_key;
-  std::string chat_template;                // text of --chat-template; "": the model's
+  std::string chat_template;                // text of --chat-template, or the name of an encoder; "": the model's
+  bool default_thinking = false;            // SGLANG_DEFAULT_THINKING
+  std::string tool_call_parser = "auto";    // a name of ToolFormats(), auto (what the chat template tells), none or ""
+  std::string reasoning_parser = "none";    // likewise of ReasoningFormats()
+  bool reasoning_by_prompt = false;         // only the prompt, or a tag, says that an answer is reasoning: with auto
+  bool forward_unknown_tools = false;       // SGLANG_FORWARD_UNKNOWN_TOOLS
+  int tool_strict_level = 0;                // SGLANG_TOOL_STRICT_LEVEL
   std::string sampling_defaults = "model";  // or "openai"
   Json preferred_sampling_params;           // null or an object
   bool enable_cache_report = false;

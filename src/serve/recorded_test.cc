@@ -22,6 +22,8 @@ ApiConfig Config(const Json& json) {
   config.admin_api_key = json.get_string("admin_api_key", "");
   config.sampling_defaults = json.get_string("sampling_defaults", "model");
   config.preferred_sampling_params = json["preferred_sampling_params"];
+  config.tool_call_parser = json.get_string("tool_call_parser", "");
+  config.reasoning_parser = json.get_string("reasoning_parser", "");
   config.enable_cache_report = json.get_bool("enable_cache_report", false);
   config.incremental_streaming_output = json.get_bool("incremental_streaming_output", false);
   config.stream_interval = static_cast<int>(json.get_int("stream_interval", 1));

@@ -11,6 +11,8 @@ void HandleCompletions(ApiContext& context, const Exchange& exchange);
 void HandleChat(ApiContext& context, const Exchange& exchange);
 void HandleTokenize(ApiContext& context, const Exchange& exchange);
 void HandleDetokenize(ApiContext& context, const Exchange& exchange);
+void HandleParseFunctionCall(ApiContext& context, const Exchange& exchange);
+void HandleSeparateReasoning(ApiContext& context, const Exchange& exchange);
 
 // The fields of their bodies, for a describing reader.
 void DescribeGenerate(JsonReader& field);
@@ -18,6 +20,8 @@ void DescribeCompletions(JsonReader& field);
 void DescribeChat(JsonReader& field);
 void DescribeTokenize(JsonReader& field);
 void DescribeDetokenize(JsonReader& field);
+void DescribeParseFunctionCall(JsonReader& field);
+void DescribeSeparateReasoning(JsonReader& field);
 void DescribeConfigureLogging(JsonReader& field);
 void DescribeAbortRequest(JsonReader& field);
 

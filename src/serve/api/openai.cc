@@ -95,11 +95,15 @@ OpenAiFlight::OpenAiFlight(ApiContext& context, Exchange exchange, FlightOptions
   prefix_ += R"(,"choices":[)";
 }
 
-void OpenAiFlight::AppendFinish(std::string& out, size_t index) const {
+void OpenAiFlight::AppendFinish(std::string& out, size_t index, bool tool_calls) const {
   const std::optional<Finish>& finish = progress(index).finish;
   out += R"("finish_reason":)";
   if (!finish) {
     out += R"(null,"matched_stop":null)";
+    return;
+  }
+  if (tool_calls && finish->kind == FinishKind::kStop) {
+    out += R"("tool_calls","matched_stop":null)";
     return;
   }
   out += finish->kind == FinishKind::kStop ? R"("stop")" : finish->kind == FinishKind::kLength ? R"("length")" : R"("abort")";
@@ -113,31 +117,37 @@ void OpenAiFlight::AppendFinish(std::string& out, size_t index) const {
 }
 
 // Cached tokens only with --enable-cache-report; `nulls`: the key stays, as null, where there is nothing to say.
-std::string OpenAiFlight::UsageJson(const Usage& usage, bool nulls) const {
+std::string OpenAiFlight::UsageJson(const Usage& usage, int64_t reasoning_tokens, bool nulls) const {
   const bool details = context().config.enable_cache_report && usage.cached_tokens > 0;
   std::string cached;
   if (details)
     cached = fmt::format(R"("prompt_tokens_details":{{"cached_tokens":{}}},)", usage.cached_tokens);
   else if (nulls)
     cached = R"("prompt_tokens_details":null,)";
-  return fmt::format(R"({{"prompt_tokens":{},"total_tokens":{},"completion_tokens":{},{}"reasoning_tokens":0}})", usage.prompt_tokens,
-                     usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens, cached);
+  return fmt::format(R"({{"prompt_tokens":{},"total_tokens":{},"completion_tokens":{},{}"reasoning_tokens":{}}})", usage.prompt_tokens,
+                     usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens, cached, reasoning_tokens);
+}
+
+int64_t OpenAiFlight::AllReasoningTokens() const {
+  int64_t sum = 0;
+  for (size_t i = 0; i < size(); ++i) sum += ReasoningTokens(i);
+  return sum;
 }
 
 std::string OpenAiFlight::ContinuousUsage(size_t index) const {
   if (!continuous_usage_) return {};
   const Progress& p = progress(index);
-  return UsageJson({p.prompt_tokens, p.completion_tokens, p.cached_tokens}, false);
+  return UsageJson({p.prompt_tokens, p.completion_tokens, p.cached_tokens}, ReasoningTokens(index), false);
 }
 
 std::string OpenAiFlight::Suffix() const {
-  std::string out = R"(],"usage":)" + UsageJson(usage(), true) + R"(,"metadata":{"weight_version":)";
+  std::string out = R"(],"usage":)" + UsageJson(usage(), AllReasoningTokens(), true) + R"(,"metadata":{"weight_version":)";
   AppendJsonString(out, context().backend.info().weight_version);
   return out += "}}";
 }
 
 void OpenAiFlight::EmitUsage() {
-  if (include_usage_) WriteEvent(prefix_ + R"(],"usage":)" + UsageJson(usage(), false) + "}");
+  if (include_usage_) WriteEvent(prefix_ + R"(],"usage":)" + UsageJson(usage(), AllReasoningTokens(), false) + "}");
 }
 
 void SendOpenAiError(HttpExchange& exchange, const Error& error, std::string_view type) {

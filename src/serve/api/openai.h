@@ -39,8 +39,9 @@ class OpenAiFlight : public Flight {
 
   // {"id":..,"object":..,"created":..,"model":..,"choices":[
   const std::string& prefix() const { return prefix_; }
-  // "finish_reason":..,"matched_stop":..   null, null while it runs
-  void AppendFinish(std::string& out, size_t index) const;
+  // "finish_reason":..,"matched_stop":..   null, null while it runs. tool_calls: a stop is one after tool calls.
+  void AppendFinish(std::string& out, size_t index, bool tool_calls = false) const;
+  virtual int64_t ReasoningTokens(size_t) const { return 0; }  // of one choice, so far
   // ,"usage":{..} of one choice so far, if the client wants it in every chunk.
   std::string ContinuousUsage(size_t index) const;
   // ],"usage":{..},"metadata":{..}}
@@ -49,7 +50,8 @@ class OpenAiFlight : public Flight {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:
-  std::string UsageJson(const Usage& usage, bool nulls) const;
+  std::string UsageJson(const Usage& usage, int64_t reasoning_tokens, bool nulls) const;
+  int64_t AllReasoningTokens() const;
   std::string prefix_;
   const bool include_usage_, continuous_usage_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
