@@ -81,7 +81,6 @@ constexpr ForeignFlag kFlags[] = {
     {"weight-loader-drop-cache-after-load", kIgnored, kNone, "", kMapped},
     {"delete-ckpt-after-loading", kNotBuilt, kNone, "", "it never deletes a model"},
     {"model-checksum", kNotBuilt, kOne, "", "it does not verify checksums of models"},
-    {"quantization", kNotBuilt, kOne, "gguf|unquant", "quantised weights are used as the file has them"},
     {"quantization-param-path", kNotBuilt, kOne, "", "it has no KV-cache scales"},
     {"torchao-config", kNotBuilt, kOne, "", "quantised weights are used as the file has them"},
     {"enable-fp32-lm-head", kIgnored, kNone, "", "logits are computed in 32 bits anyway"},

@@ -58,6 +58,9 @@ void VisitModel(ServeOptions& o, Options& field) {
         Choices{{"auto", "safetensors", "gguf"}});
   field("dtype", engine.dtype, "type of weights and activations that are not quantised",
         Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
+  field("quantization", engine.quantization,
+        "w8a8_int8: the layers of an unquantised model as bytes, activations too; gguf, unquant or unset: weights as the file has them",
+        OptionTrait::kZeroIsUnset, Choices{{"w8a8_int8", "gguf", "unquant"}});
   field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
         Choices{{"auto", "bfloat16", "bf16", "float16", "float32", "fp8_e5m2", "fp8_e4m3", "int8"}});
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,

@@ -51,6 +51,7 @@ struct EngineConfig {
   std::string tokenizer_path;           // "" : model_path
   std::string served_model_name;        // "" : model_path
   std::string dtype = "auto";           // auto, float32, float16/half, bfloat16
+  std::string quantization;             // "", or w8a8_int8: layers as bytes; then dtype is auto
   std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8
   std::string load_format = "auto";     // auto, safetensors, gguf
   std::string json_model_override_args = "{}";
