@@ -16,9 +16,10 @@
 
 namespace sgl {
 
-// One wanted row of logits: token `offset` of plan row `row`.
+// One wanted row of logits: token `offset` of plan row `row`. logits false: only its hidden state is wanted.
 struct LogitsRow {
   int32_t row = 0, offset = 0;
+  bool logits = true;
 };
 
 // Thread: engine. Lives as long as Engine.
@@ -32,13 +33,16 @@ class Runner {
   // Bytes that Create will take besides the store.
   static size_t ScratchBytes(const Model& model, int threads);
 
-  // wanted: ascending by (row, offset). use(first, logits): logits [count, V] of wanted[first, first + count), in order; may overwrite.
-  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t first, Mat<float> logits)>& use);
+  // hidden [count, D] and logits [count, V] of wanted[first, first + count), in order; logits may be overwritten, and hold nothing where
+  // they are not wanted.
+  using Use = std::function<void(size_t first, Mat<const float> hidden, Mat<float> logits)>;
+  // wanted: ascending by (row, offset). embeds: one per plan row, or none at all; [n, D], given embeddings of a sequence's first n tokens.
+  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, std::span<const Mat<const float>> embeds, const Use& use);
 
  private:
   Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
-  void Append(const PlanRow& row, int32_t from, int32_t count);
-  void RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use);
+  void Append(const PlanRow& row, int32_t from, int32_t count, Mat<const float> embeds);
+  void RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, const Use& use);
 
   Model& model_;
   KvStore store_;
