@@ -26,6 +26,12 @@ void DescribeSessionParams(JsonReader& field);
 
 // The X-SMG-Routing-Key header, else the body's routing_key; "" if there is neither. For --schedule-policy routing-key.
 std::string RoutingKey(const Json& body, const HttpRequest& request);
+// What a server does only when it was started for it.
+struct Specials {
+  bool return_hidden_states = false;
+  std::string logit_processor;  // a name; "": none
+};
+Status ApplySpecials(const Specials& specials, const Json& custom_params, const ApiContext& context, GenerateRequest& request);
 
 // One HTTP request may become at most so many sub-requests, as many as the engine's inbox takes. An n below 1 is not looked at here.
 Status CheckSamples(size_t prompts, int64_t n);
