@@ -72,7 +72,7 @@ uint64_t LayoutFingerprint(const WeightFile& weights) {
   std::set<DType> formats = {DType::kF32, DType::kF16, DType::kBF16};  // what --dtype may turn the others into
   for (const TensorRef& tensor : weights.tensors())
     if (IsQuantised(tensor.dtype)) formats.insert(tensor.dtype);
-  uint64_t hash = HashBytes(kernels().isa);
+  uint64_t hash = HashText(kernels().isa);
   for (const DType dtype : formats) {
     constexpr int64_t kRows = 19, kInputs = 512;
     const int64_t row_bytes = RowBytes(dtype, kInputs), panel_bytes = PanelBytes(dtype, kInputs);
@@ -97,7 +97,7 @@ std::optional<PackedImage> Refuse(const PackedImageId& id, const char* why) {
 
 std::optional<PackedImageId> IdentifyPackedImage(const std::filesystem::path& dir, const ModelFiles& files, const std::string& options) {
   uint64_t key = LayoutFingerprint(*files.weights);
-  key = HashBytes(options, key);
+  key = HashText(options, key);
   std::set<std::string> seen;
   for (const TensorRef& tensor : files.weights->tensors()) {
     if (seen.insert(std::string(tensor.file)).second) {
@@ -106,7 +106,7 @@ std::optional<PackedImageId> IdentifyPackedImage(const std::filesystem::path& di
       const int64_t about[] = {int64_t{status.st_size}, int64_t{status.st_mtim.tv_sec}, int64_t{status.st_mtim.tv_nsec}};
       key = HashBytes(about, sizeof about, key);
     }
-    key = HashBytes(tensor.name, key);
+    key = HashText(tensor.name, key);
     key = HashBytes(tensor.shape.data(), tensor.shape.size() * sizeof tensor.shape[0], key ^ static_cast<uint64_t>(tensor.dtype));
     const int64_t sampled = std::min(tensor.bytes, kSampledBytes);
     key = HashBytes(tensor.data, static_cast<size_t>(sampled), key);
@@ -116,7 +116,7 @@ std::optional<PackedImageId> IdentifyPackedImage(const std::filesystem::path& di
   // One place per model, kind of kernels and options: a new image replaces the stale one.
   std::error_code ignored;
   const std::filesystem::path absolute = std::filesystem::weakly_canonical(files.path, ignored);
-  const uint64_t place = HashBytes(absolute.string(), HashBytes(options, HashBytes(kernels().isa)));
+  const uint64_t place = HashText(absolute.string(), HashText(options, HashText(kernels().isa)));
   std::string stem = absolute.filename().string();
   if (stem.empty()) stem = "model";
   return PackedImageId{dir / fmt::format("{}-{:016x}.packed", stem, place), key};
