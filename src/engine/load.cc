@@ -21,7 +21,13 @@ namespace {
 constexpr const char* kKvCacheTypes = "auto, bfloat16, bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8";
 constexpr int64_t kGiB = int64_t{1} << 30;
 
-Result<WeightPrecision> Precision(const std::string& dtype) {
+Result<WeightPrecision> Precision(const std::string& dtype, const std::string& quantization) {
+  if (quantization == "w8a8_int8") {
+    if (dtype != "auto") return InvalidArgument(fmt::format("--quantization w8a8_int8 goes with --dtype auto alone, got '{}'", dtype));
+    return WeightPrecision::kInt8;
+  }
+  if (!quantization.empty() && quantization != "gguf" && quantization != "unquant")
+    return InvalidArgument(fmt::format("--quantization must be one of w8a8_int8, gguf, unquant, got '{}'", quantization));
   if (dtype == "auto") return WeightPrecision::kAuto;
   if (dtype == "float32" || dtype == "float") return WeightPrecision::kF32;
   if (dtype == "float16" || dtype == "half") return WeightPrecision::kF16;
@@ -216,7 +222,7 @@ MemoryBudget ReadMemoryBudget() {
 Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   LoadedModel loaded;
   TRY_STATUS(CheckForcedIsa());
-  TRY(const WeightPrecision precision, Precision(config.dtype));
+  TRY(const WeightPrecision precision, Precision(config.dtype, config.quantization));
   TRY(const KvType kv_type, CacheType(config.kv_cache_dtype, precision));
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
     return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
@@ -276,6 +282,8 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   info.architectures = {shape.architecture};
   info.context_length = context;
   info.vocab_size = shape.vocab_size;
+  info.width = shape.width;
+  info.radix_cache = !config.disable_radix_cache;
   info.max_total_tokens = tokens;
   info.max_req_input_len = std::min(context - 1, tokens - 1) - 5;
   info.max_running_requests = loaded.sched.max_running_requests;

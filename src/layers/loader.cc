@@ -34,11 +34,14 @@ size_t PackedBytes(DType format, int64_t n, int64_t k) {
 
 }  // namespace
 
-DType PackedFormat(WeightPrecision precision, DType source) {
+DType PackedFormat(WeightPrecision precision, DType source, std::string_view name) {
   switch (precision) {
     case WeightPrecision::kF32: return DType::kF32;
     case WeightPrecision::kF16: return IsQuantised(source) ? source : DType::kF16;
     case WeightPrecision::kBF16: return IsQuantised(source) ? source : DType::kBF16;
+    case WeightPrecision::kInt8:
+      if (name != "model.embed_tokens.weight" && name != "lm_head.weight" && !IsQuantised(source)) return DType::kI8;
+      break;
     case WeightPrecision::kAuto: break;
   }
   return source == DType::kF32 ? DType::kF16 : source;
@@ -59,7 +62,7 @@ Result<WeightLoader> WeightLoader::Create(const ModelFiles& files, ThreadPool& p
       return InvalidArgument(fmt::format("{}: tensor '{}' appears twice", tensor.file, name));
     loader.total_bytes_ += tensor.bytes;
     if (tensor.shape.size() != 2 || !IsFloatWeight(tensor.dtype)) continue;
-    const DType format = PackedFormat(precision, tensor.dtype);
+    const DType format = PackedFormat(precision, tensor.dtype, name);
     if (tensor.shape[1] % Info(format).block_elems != 0) continue;  // reported by Matrix if somebody wants it
     // Slices of one format share panels, so this is an upper bound.
     bytes += PackedBytes(format, tensor.shape[0] + kPanel, tensor.shape[1]);
@@ -121,7 +124,13 @@ Result<std::vector<PackedMat>> WeightLoader::Matrix(const std::vector<Rows>& sli
   std::vector<const TensorRef*> sources;
   for (const Rows& slice : slices) {
     TRY(const TensorRef* source, Find(slice.name, {slice.n, k}));
-    const DType format = PackedFormat(precision_, source->dtype);
+    if (precision_ == WeightPrecision::kInt8 && IsQuantised(source->dtype))
+      return InvalidArgument(fmt::format("{}: tensor '{}' is quantised already, as {}: --quantization w8a8_int8 wants F32, F16 or BF16",
+                                         source->file, slice.name, Info(source->dtype).name));
+    const DType format = PackedFormat(precision_, source->dtype, slice.name);
+    if (format == DType::kI8 && k > kMaxInt8Inputs)
+      return InvalidArgument(
+          fmt::format("{}: tensor '{}' has {} inputs: 8-bit products take {} at most", source->file, slice.name, k, kMaxInt8Inputs));
     if (k % Info(source->dtype).block_elems != 0 || k % Info(format).block_elems != 0)
       return InvalidArgument(
           fmt::format("{}: tensor '{}': {} inputs do not fill whole {} blocks", source->file, slice.name, k, Info(source->dtype).name));
@@ -129,10 +138,11 @@ Result<std::vector<PackedMat>> WeightLoader::Matrix(const std::vector<Rows>& sli
   }
   std::vector<PackedMat> mats;
   for (size_t first = 0; first < slices.size();) {
-    const DType format = PackedFormat(precision_, sources[first]->dtype);
+    const DType format = PackedFormat(precision_, sources[first]->dtype, slices[first].name);
     size_t last = first;
     PackedMat mat{.format = format, .n = 0, .k = k, .panel_bytes = PanelBytes(format, k), .data = memory_.data() + used_};
-    for (; last < slices.size() && PackedFormat(precision_, sources[last]->dtype) == format; ++last) mat.n += slices[last].n;
+    for (; last < slices.size() && PackedFormat(precision_, sources[last]->dtype, slices[last].name) == format; ++last)
+      mat.n += slices[last].n;
     const size_t bytes = PackedBytes(format, mat.n, k);
     CHECK(used_ + bytes + kOverread <= memory_.bytes());
     uint64_t entry = HashBytes(&used_, sizeof used_, static_cast<uint64_t>(format));

@@ -25,6 +25,7 @@ enum class WeightPrecision {
   kF32,   // everything, quantised blocks too: the reference path
   kF16,   // plain types as F16, quantised blocks as they are
   kBF16,
+  kInt8,  // layers' matrices as bytes with a scale per output, made from plain types; the embedding and the head as the file has them
 };
 
 struct LoadOptions {
@@ -33,8 +34,8 @@ struct LoadOptions {
   std::string packed_cache_dir{};                             // where packed weights are kept between starts; "": nowhere
 };
 
-// What a rank-2 weight of `source` type is packed as.
-DType PackedFormat(WeightPrecision precision, DType source);
+// What a rank-2 weight of `source` type is packed as. name: Hugging Face's.
+DType PackedFormat(WeightPrecision precision, DType source, std::string_view name);
 
 // Thread: one, while loading. The packed memory moves out with TakeMemory and must outlive the layers.
 class WeightLoader {
