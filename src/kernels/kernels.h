@@ -23,9 +23,11 @@ namespace sgl {
 // A weight [N, K], packed in panels of kPanel consecutive output columns (zero-padded at the end), each panel contiguous:
 //   kF32/kF16:     [K][16] elements.
 //   kBF16:         [K/2][16][2]: pairs of inputs, K padded with zeros to a multiple of 32 (matrix units load 32 inputs as one tile).
+//   kI8:           a signed byte in -127..127 per element and an f32 scale per output (kernels/any/packed.h). K <= kMaxInt8Inputs.
 //   block formats: stay quantised; codes and scales regrouped for 16 columns at a time (kernels/any/packed.h says how).
 // Panel p starts at data + p * panel_bytes. A view: the owner keeps the Buffer (64-byte aligned, readable up to 64 bytes past the end).
 inline constexpr int kPanel = 16;
+inline constexpr int64_t kMaxInt8Inputs = 65536;  // so that sums of products fit 32 bits
 struct PackedMat {
   DType format = DType::kF32;
   int64_t n = 0, k = 0;
@@ -39,7 +41,8 @@ int64_t PanelBytes(DType format, int64_t k);
 
 // Writes row `dst_row` of the packed matrix from one row in the file's layout (k elements of `src_dtype`).
 // src_dtype == format keeps the bits; plain types convert into each other (round to nearest even); a block format dequantises exactly
-// into kF32 (and rounds into kF16/kBF16). Other pairs: CHECK. Rows of one panel may be written by different threads at the same time
+// into kF32 (and rounds into kF16/kBF16). kI8 takes any of these: scale = max|w| / 127 of the row, round to nearest even; a NaN makes the
+// row's scale NaN. Other pairs: CHECK. Rows of one panel may be written by different threads at the same time
 // only if dst rows are different (each touches its own bytes).
 void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const PackedMat& dst);
 
@@ -53,7 +56,10 @@ void UnpackRow(const PackedMat& w, int64_t row, float* out);
 //            then K/32 f32 scales, then K/32 i32 sums. q = round(x / scale), scale = max|x| / 16319 over the group (0 if it is all zero),
 //            q = 128 * high + low, sum = the sum of the group's q. 15 bits keep the divergence from f32 activations at 1e-6 nats.
 //   kBFloat  bf16, rounded to nearest even, padded with zeros to a multiple of 32
-enum class Form : uint8_t { kFloat, kInt15, kBFloat };
+//   kInt8    a signed byte each, zeros up to a multiple of 64, then an f32 scale and the i32 sum of the bytes. q = round(x / scale),
+//            scale = max|x| / 127 over the row (0 if it is all zero; NaN if the row has one)
+enum class Form : uint8_t { kFloat, kInt15, kBFloat, kInt8 };
+inline constexpr Form kForms[] = {Form::kFloat, Form::kInt15, Form::kBFloat, Form::kInt8};
 struct Activations {
   Form form = Form::kFloat;
   int64_t k = 0;
@@ -160,7 +166,7 @@ struct Kernels {
   // K is summed in an order that does not depend on T (docs/kernels.md).
   // Error, with S = sum |x w| (d q and m taken apart), against the activations as prepared: kFloat <= (K + 2) 2^-24 S; kInt15
   // <= (K/32 + 8) 2^-24 S; kBFloat <= (K + 2) 2^-24 S against weights rounded to bf16, which moves each by at most 2^-7.9 of its size
-  // (bf16 weights: not at all).
+  // (bf16 weights: not at all); kInt8 <= 4 * 2^-24 times the result, as the sum is an exact integer.
   void (*matmul)(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                  Mat<float> out);
 

@@ -39,11 +39,15 @@ double Median(std::vector<double>& values) {
 double Roof(std::string_view isa, Form form, const std::byte* data) {
   constexpr int64_t kTileBytes = int64_t{512} << 10;  // fed from the second-level cache
   const bool wide = isa.substr(0, 6) == "avx512" || isa == "amx";
-  if (!wide || (form == Form::kInt15 && isa == "avx512-basic")) return 0;
-  const RoofUnit unit = form == Form::kBFloat ? RoofUnit::kAmxBf16 : form == Form::kInt15 ? RoofUnit::kDot8 : RoofUnit::kFma;
+  if (!wide || (form != Form::kFloat && isa == "avx512-basic")) return 0;
+  const bool tiles = isa == "amx" && form != Form::kFloat;
+  const RoofUnit unit = form == Form::kFloat  ? RoofUnit::kFma
+                        : !tiles              ? RoofUnit::kDot8
+                        : form == Form::kInt8 ? RoofUnit::kAmxInt8
+                                              : RoofUnit::kAmxBf16;
   if (!HasUnit(unit)) return 0;
   double operations = 0;
-  const double seconds = Seconds([&] { operations = RunUnit(unit, data, kTileBytes, form == Form::kBFloat ? 40 : 400000); });
+  const double seconds = Seconds([&] { operations = RunUnit(unit, data, kTileBytes, tiles ? 40 : 400000); });
   return operations / seconds * 1e-9;
 }
 
@@ -86,7 +90,7 @@ struct Bench {
     const Activations in = Prepare(table, format, rows, k);
     Product(table, in, w);
     for (int i = 0; i < kSlices; ++i) {
-      const int repeats = static_cast<int>((in.form == Form::kBFloat ? 3e9 : 1e8) / operations) + 1;
+      const int repeats = static_cast<int>((std::string_view(table.isa) == "amx" ? 3e9 : 1e8) / operations) + 1;
       rate.push_back(operations * repeats * 1e-9 / Seconds([&] {
                        for (int r = 0; r < repeats; ++r) Product(table, in, w);
                      }));
@@ -118,8 +122,8 @@ int Main(std::string_view isa, std::string_view format_name) {
   }
   for (const Kernels& table : AllKernels()) {
     if (!isa.empty() && isa != table.isa) continue;
-    for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                               DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+    for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                               DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
       if (!format_name.empty() && format_name != Info(format).name) continue;
       const bool super = Info(format).block_elems == 256;
       for (const int64_t k : {super ? 512 : 576, 2048})

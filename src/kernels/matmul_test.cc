@@ -50,6 +50,7 @@ TEST(Packing, ConvertsToPlainFormats) {
 // What a table adds up: against the prepared activations, each product moved by at most 2^-7.9 where weights are rounded to bf16.
 // kInt15: each group's integer is exact and takes 3 roundings, the sum over groups K/32 more.
 double Bound(Form form, DType format, int64_t k) {
+  if (form == Form::kInt8) return 0x1p-22;  // of the sum of magnitudes, where the exact integer is smaller
   const double roundings = static_cast<double>(form == Form::kInt15 ? k / 32 + 8 : k + 2) * 0x1p-24;
   return form == Form::kBFloat && format != DType::kBF16 ? roundings + std::exp2(-7.9) : roundings;
 }
@@ -106,6 +107,54 @@ TEST(MatMul, PlainFormatsAreWithinTheBound) {
     }
 }
 
+TEST(MatMul, BytesAreWithinTheBound) {
+  Rng rng;
+  for (const Kernels& table : AllKernels()) {
+    CheckAround(table, DType::kI8, rng);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// Nearest codes, nothing beyond 127, a broken row does not pass for a whole one.
+TEST(Packing, BytesPerOutput) {
+  Rng rng;
+  for (const DType from : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
+    const int64_t k = from == DType::kQ8_0 ? 96 : rng.Int(1, 100);
+    const std::vector<std::byte> row = RandomFileRow(rng, from, k);
+    auto buffer = std::move(*Buffer::Allocate(static_cast<size_t>(PanelBytes(DType::kI8, k)) + 64));
+    const PackedMat mat = {DType::kI8, 16, k, PanelBytes(DType::kI8, k), buffer.data()};
+    std::vector<float> exact(static_cast<size_t>(k)), got(static_cast<size_t>(k));
+    DequantiseRow(from, row.data(), k, exact.data());
+    PackRow(from, row.data(), 5, mat);
+    UnpackRow(mat, 5, got.data());
+    float largest = 0;
+    for (const float value : exact) largest = std::max(largest, std::abs(value));
+    for (size_t i = 0; i < exact.size(); ++i) ASSERT_LE(std::abs(got[i] - exact[i]), largest / 127 * 0.5001f) << Info(from).name << i;
+  }
+  float broken[3] = {1, std::nanf(""), 2}, got[3];
+  auto buffer = std::move(*Buffer::Allocate(static_cast<size_t>(PanelBytes(DType::kI8, 3)) + 64));
+  const PackedMat mat = {DType::kI8, 16, 3, PanelBytes(DType::kI8, 3), buffer.data()};
+  PackRow(DType::kF32, reinterpret_cast<const std::byte*>(broken), 0, mat);
+  UnpackRow(mat, 0, got);
+  for (const float value : got) EXPECT_TRUE(std::isnan(value));
+}
+
+// Exact integers and the same three operations: all tables give the same bits.
+TEST(MatMul, TablesAgreeOnBytes) {
+  Rng rng;
+  const int64_t rows = 37, n = 40, k = 200;
+  const Packed w = RandomPacked(rng, DType::kI8, n, k);
+  Padded<float> x = RandomMat(rng, rows, k), first(rows, n);
+  for (const Kernels& table : AllKernels()) {
+    Prepared in(table, x.mat(), Form::kInt8);
+    Padded<float> out(rows, n);
+    table.matmul(in.View(0, rows), w.mat, 0, w.mat.panels(), nullptr, false, out.mat());
+    if (&table == AllKernels().data()) first = out;
+    for (int64_t t = 0; t < rows; ++t)
+      for (int64_t c = 0; c < n; ++c) ASSERT_TRUE(SameBits(first.at(t, c), out.at(t, c))) << table.isa << " row " << t << " column " << c;
+  }
+}
+
 TEST(MatMul, BlockFormatsAreWithinTheBound) {
   Rng rng;
   for (const Kernels& table : AllKernels())
@@ -147,8 +196,8 @@ TEST(MatMul, WeightsAreRoundedToNearest) {
 TEST(MatMul, RowsDependOnNothingButThemselves) {
   Rng rng;
   for (const Kernels& table : AllKernels())
-    for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                               DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
+    for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                               DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
       const int64_t rows = 130, n = 16 * 7 + 5, k = Info(format).block_elems == 256 ? 512 : IsQuantised(format) ? 288 : rng.Int(129, 300);
       const Packed w = RandomPacked(rng, format, n, k);
       Prepared in(table, RandomMat(rng, rows, k).mat(), table.form(format));
@@ -170,6 +219,46 @@ TEST(MatMul, RowsDependOnNothingButThemselves) {
             ASSERT_TRUE(SameBits(whole.at(t, c), part.at(t, c))) << Name(table, format, rows, n, k) << " step " << step << " row " << t;
       }
     }
+}
+
+// The matrix unit's arithmetic is what docs/kernels.md says: per 32 inputs two chains of fused steps, even and odd, subnormals as zero.
+TEST(MatMul, TileStepsAreTheDocumentedOnes) {
+  Rng rng;
+  const auto flush = [](float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; };
+  const int64_t rows = 20, n = 16, k = 96;
+  const auto random = [&](int spread) {  // exponents around the smallest normal product, or around one
+    const auto exponent = static_cast<uint16_t>(spread == 0 ? rng.Int(45, 85) : spread == 1 ? rng.Int(0, 2) : rng.Int(112, 142));
+    return static_cast<uint16_t>(rng.Int(0, 1) << 15 | exponent << 7 | rng.Int(0, 127));
+  };
+  for (const Kernels& table : AllKernels()) {
+    if (table.form(DType::kBF16) != Form::kBFloat) continue;
+    for (int spread = 0; spread < 3; ++spread) {
+      std::vector<uint16_t> a(static_cast<size_t>(rows * k)), b(static_cast<size_t>(n * k));
+      for (uint16_t& value : a) value = random(spread);
+      for (uint16_t& value : b) value = random(spread == 1 ? 2 : spread);
+      Padded<float> x(rows, k), out(rows, n);
+      for (int64_t t = 0; t < rows; ++t)
+        for (int64_t i = 0; i < k; ++i) x.at(t, i) = BF16ToF32(a[static_cast<size_t>(t * k + i)]);
+      auto buffer = std::move(*Buffer::Allocate(static_cast<size_t>(PanelBytes(DType::kBF16, k)) + 64));
+      const PackedMat w = {DType::kBF16, n, k, PanelBytes(DType::kBF16, k), buffer.data()};
+      for (int64_t c = 0; c < n; ++c) PackRow(DType::kBF16, reinterpret_cast<const std::byte*>(b.data() + c * k), c, w);
+      Prepared in(table, x.mat(), Form::kBFloat);
+      table.matmul(in.View(0, rows), w, 0, 1, nullptr, false, out.mat());
+      for (int64_t t = 0; t < rows; ++t)
+        for (int64_t c = 0; c < n; ++c) {
+          float want = 0;
+          for (int64_t i = 0; i < k; i += 32) {
+            float sum[2] = {0, 0};
+            for (int64_t j = i; j < i + 32; ++j) {
+              const float left = flush(x.at(t, j)), right = flush(BF16ToF32(b[static_cast<size_t>(c * k + j)]));
+              sum[j % 2] = flush(std::fma(left, right, sum[j % 2]));
+            }
+            want = flush(want + flush(sum[0] + sum[1]));
+          }
+          ASSERT_TRUE(SameBits(out.at(t, c), want)) << table.isa << " spread " << spread << ": " << out.at(t, c) << " for " << want;
+        }
+    }
+  }
 }
 
 // Integer sums are exact, so tables that use them agree on block formats to the last bit if they have fused multiply-add.

@@ -79,24 +79,51 @@ TEST(Prepare, BFloatsAreRoundedAndPadded) {
     }
 }
 
+TEST(Prepare, Int8RoundsToTheNearestCode) {
+  Rng rng;
+  for (const Kernels& table : AllKernels())
+    for (const int k : {1, 15, 16, 63, 64, 65, 200}) {
+      Padded<float> x = RandomMat(rng, 4, k);
+      for (int i = 0; i < k; ++i) x.at(1, i) = 0;
+      x.at(2, k / 2) = std::nanf("");
+      x.at(3, 0) = 1e30f;
+      Prepared got(table, x.mat(), Form::kInt8);
+      EXPECT_TRUE(std::isnan(got.Int8Scale(2)));
+      EXPECT_EQ(got.Int8Scale(1), 0.0f);
+      for (const int t : {0, 1, 3}) {
+        const auto* q = reinterpret_cast<const int8_t*>(got.row(t));
+        float largest = 0;
+        int total = 0;
+        for (int i = 0; i < k; ++i) largest = std::max(largest, std::abs(x.at(t, i))), total += q[i];
+        ASSERT_TRUE(SameBits(got.Int8Scale(t), largest / 127.0f)) << table.isa;
+        ASSERT_EQ(got.Int8Sum(t), total) << table.isa;
+        for (int i = 0; i < k; ++i) ASSERT_LE(std::abs(got.at(t, i) - x.at(t, i)), largest / 127 * 0.5001) << table.isa << " K=" << k;
+        for (int i = k; i < (k + 63) / 64 * 64; ++i) ASSERT_EQ(q[i], 0) << table.isa;
+      }
+    }
+}
+
 // A norm on the way gives what rms_norm gives, bit for bit.
 TEST(Prepare, NormalisesOnTheWay) {
   Rng rng;
   for (const Kernels& table : AllKernels())
-    for (const Form form : {Form::kFloat, Form::kInt15, Form::kBFloat}) {
+    for (const Form form : kForms) {
       const int k = form == Form::kInt15 ? 96 : rng.Int(1, 200), rows = 3;
       Padded<float> x = RandomMat(rng, rows, k), norm = RandomMat(rng, 1, k), y(rows, k);
       table.rms_norm(x.mat(), norm.mat().row(0), 1e-5f, y.mat());
       Prepared fused(table, x.mat(), form, norm.mat().row(0), 1e-5f), apart(table, y.mat(), form);
       for (int t = 0; t < rows; ++t) {
-        const size_t bytes = static_cast<size_t>(form == Form::kFloat ? 4 * k : form == Form::kInt15 ? 2 * k + k / 4 : 2 * k);
+        const size_t bytes = static_cast<size_t>(form == Form::kFloat   ? 4 * k
+                                                 : form == Form::kInt15 ? 2 * k + k / 4
+                                                 : form == Form::kInt8  ? k
+                                                                        : 2 * k);
         ASSERT_EQ(std::memcmp(fused.row(t), apart.row(t), bytes), 0) << table.isa << " K=" << k << " row " << t;
       }
     }
 }
 
 TEST(Prepare, RowsLieInDifferentCacheSets) {
-  for (const Form form : {Form::kFloat, Form::kInt15, Form::kBFloat})
+  for (const Form form : kForms)
     for (const int64_t k : {32, 576, 1024, 2048, 4096}) EXPECT_EQ(ActivationBytes(form, k) / 64 % 2, 1) << k;
 }
 

@@ -111,10 +111,14 @@ inline Packed RandomPacked(Rng& rng, DType format, int64_t n, int64_t k) {
   w.buffer = std::move(*Buffer::Allocate(static_cast<size_t>(w.mat.panels() * w.mat.panel_bytes + 64)));
   w.mat.data = w.buffer.data();
   w.values.resize(static_cast<size_t>(n * k));
+  const DType file = format == DType::kI8 ? DType::kF32 : format;
   for (int64_t r = 0; r < n; ++r) {
-    const std::vector<std::byte> row = RandomFileRow(rng, format, k);
-    PackRow(format, row.data(), r, w.mat);
-    DequantiseRow(format, row.data(), k, w.values.data() + r * k);
+    const std::vector<std::byte> row = RandomFileRow(rng, file, k);
+    PackRow(file, row.data(), r, w.mat);
+    if (format == DType::kI8)
+      UnpackRow(w.mat, r, w.values.data() + r * k);
+    else
+      DequantiseRow(file, row.data(), k, w.values.data() + r * k);
   }
   return w;
 }
@@ -134,10 +138,13 @@ struct Prepared {
   Activations View(int64_t begin, int64_t count) const {
     return {form, k, Mat<const std::byte>{buffer.data() + begin * bytes, count, bytes, bytes}};
   }
+  float Int8Scale(int64_t t) { return *reinterpret_cast<float*>(row(t) + (k + 63) / 64 * 64); }
+  int32_t Int8Sum(int64_t t) { return *reinterpret_cast<int32_t*>(row(t) + (k + 63) / 64 * 64 + 4); }
   // What the product takes element (t, i) for.
   double at(int64_t t, int64_t i) {
     if (form == Form::kFloat) return reinterpret_cast<float*>(row(t))[i];
     if (form == Form::kBFloat) return BF16ToF32(reinterpret_cast<uint16_t*>(row(t))[i]);
+    if (form == Form::kInt8) return reinterpret_cast<int8_t*>(row(t))[i] * static_cast<double>(Int8Scale(t));
     const auto* q = reinterpret_cast<int8_t*>(row(t)) + i / 32 * 64 + i % 32;
     return (128.0 * q[0] + q[32]) * reinterpret_cast<float*>(row(t) + 2 * k)[i / 32];
   }

@@ -8,7 +8,6 @@ namespace {
 
 constexpr int64_t kTaskBytes = int64_t{1} << 20;  // activations of one task stay in L2
 constexpr int64_t kDepth = 2048;                  // inputs that a kernel takes at a time when there are many rows
-constexpr size_t kForms = 3;
 
 // Cuts a product of `rows` rows and `panels` panels into tasks: job(row, rows, panel_begin, panel_end). About four tasks per thread, so
 // that a thread that loses its core costs little; whole units of panels, which a kernel takes at a time.
@@ -49,7 +48,7 @@ Result<Linear> Linear::Load(WeightLoader& loader, std::vector<WeightLoader::Rows
 
 size_t Linear::ScratchBytes(int64_t rows, int64_t k) {
   int64_t bytes = 0;
-  for (const Form form : {Form::kFloat, Form::kInt15, Form::kBFloat}) bytes += ActivationBytes(form, k);
+  for (const Form form : kForms) bytes += ActivationBytes(form, k);
   return static_cast<size_t>(rows * bytes) + 256;
 }
 
@@ -80,7 +79,7 @@ void Linear::Multiply(RunContext& ctx, const PackedMat& part, int64_t column, co
 void Linear::Forward(RunContext& ctx, LinearInput in, Mat<float> out, bool add) const {
   CHECK(in.x.cols == k_ && out.cols == n_ && in.x.rows == out.rows);
   ArenaScope scope(ctx.arena);
-  Activations prepared[kForms];
+  Activations prepared[std::size(kForms)];
   int64_t column = 0;
   for (const PackedMat& part : parts_) {
     const Form form = kernels().form(part.format);

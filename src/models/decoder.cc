@@ -46,7 +46,7 @@ class Decoder final : public Model {
 };
 
 Status Decoder::Load(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options) {
-  TRY(WeightLoader loader, WeightLoader::Create(files, options.precision, pool, options.progress));
+  TRY(WeightLoader loader, WeightLoader::Create(files, pool, options));
   const ModelShape& s = shape_;
   TRY(embed_, Embedding::Load(loader, "model.embed_tokens", s.vocab_size, s.width));
   layers_.resize(static_cast<size_t>(s.layers));
@@ -91,6 +91,7 @@ void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer
   schedule_.Clear();  // a new step: the first layer makes its schedule
 
   embed_.Lookup(ctx, step.tokens, x);
+  for (const auto& [row, values] : step.embeds) std::copy_n(values, width, x.row(row));
   for (size_t i = 0; i < layers_.size(); ++i) {
     const DecoderLayer& layer = layers_[i];
     layer.attention.Forward(ctx, step, kv[i], cos_sin, schedule_, {x, layer.norm_attention}, x, true);

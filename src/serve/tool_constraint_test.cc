@@ -34,7 +34,7 @@ TEST(ToolConstraint, RequiredAsAList) {
   const ToolConstraint c = Constrain(kTwo, "", {.choice = Choice::kRequired, .parallel = false});
   EXPECT_EQ(
       c.json_schema,
-      R"({"type":"array","minItems":1,"maxItems":1,"items":{"type":"object","anyOf":[{"properties":{"name":{"type":"string","enum":["f"]},"parameters":{"type":"object","properties":{"a":{"type":"integer"}}}},"required":["name","parameters"]},{"properties":{"name":{"type":"string","enum":["g"]},"parameters":{}},"required":["name","parameters"]}]}})");
+      R"({"type":"array","minItems":1,"maxItems":1,"items":{"anyOf":[{"type":"object","properties":{"name":{"type":"string","enum":["f"]},"parameters":{"type":"object","properties":{"a":{"type":"integer"}}}},"required":["name","parameters"],"additionalProperties":false},{"type":"object","properties":{"name":{"type":"string","enum":["g"]},"parameters":{"type":"object"}},"required":["name","parameters"],"additionalProperties":false}]}})");
   EXPECT_TRUE(c.forced_list);
   EXPECT_TRUE(Constrain(kTwo, "hermes", {.choice = Choice::kRequired, .as_list = true}).forced_list);
 }
@@ -43,7 +43,7 @@ TEST(ToolConstraint, Named) {
   const ToolConstraint c = Constrain(kTwo, "", {.choice = Choice::kNamed, .name = "g"});
   EXPECT_EQ(
       c.json_schema,
-      R"({"type":"array","minItems":1,"items":{"properties":{"name":{"type":"string","enum":["g"]},"parameters":{}},"required":["name","parameters"]}})");
+      R"({"type":"array","minItems":1,"items":{"type":"object","properties":{"name":{"type":"string","enum":["g"]},"parameters":{"type":"object"}},"required":["name","parameters"],"additionalProperties":false}})");
   const ToolConstraint tags = Constrain(kTwo, "qwen", {.choice = Choice::kNamed, .name = "g", .parallel = false});
   EXPECT_EQ(tags.structural_tag.find("\"f\\\""), std::string::npos);
   EXPECT_NE(tags.structural_tag.find(R"("stop_after_first":true)"), std::string::npos);

@@ -15,6 +15,8 @@ void Prepare(Mat<const float> x, const float* norm, float eps, Form form, Mat<st
 void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out);
 void MatMulPlain(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                  Mat<float> out);
+void MatMulInt8(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                Mat<float> out);
 void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                   Mat<float> out);
 

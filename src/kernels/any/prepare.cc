@@ -52,6 +52,34 @@ void Int15(const NormedRow& row, int64_t k, std::byte* out) {
   }
 }
 
+void Int8(const NormedRow& row, int64_t k, std::byte* out) {
+  const I32x16 no_sign = SetI(0x7FFFFFFF);
+  const int64_t padded = (k + 63) / 64 * 64;
+  auto* q = reinterpret_cast<int8_t*>(out);
+  const auto at = [&](int64_t i) __attribute__((always_inline)) {
+    return i >= k ? Zero() : row.At(i, k - i < kLanes ? static_cast<int>(k - i) : kLanes);
+  };
+  I32x16 bits = SetI(0), total = SetI(0);
+  for (int64_t i = 0; i < k; i += kLanes) bits = MaxI(bits, And(Bits(at(i)), no_sign));
+  const int32_t most = MaxLane(bits);
+  float largest;
+  __builtin_memcpy(&largest, &most, 4);
+  const float step = largest / 127.0f;
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    I32x16 whole = SetI(0);
+    if (step != 0.0f) {
+      const F32x16 limit = Set(127.0f);
+      const I32x16 rounded = Round(Max(Sub(Zero(), limit), Min(limit, Div(at(i), Set(step)))));
+      whole = MinI(MaxI(rounded, SetI(-127)), SetI(127));  // NaN rounds to anything
+    }
+    total = Add(total, whole);
+    StoreI8(whole, q + i);
+  }
+  const int32_t sum = SumI(total);
+  __builtin_memcpy(out + padded, &step, 4);
+  __builtin_memcpy(out + padded + 4, &sum, 4);
+}
+
 }  // namespace
 
 void Prepare(Mat<const float> x, const float* norm, float eps, Form form, Mat<std::byte> dst) {
@@ -61,8 +89,10 @@ void Prepare(Mat<const float> x, const float* norm, float eps, Form form, Mat<st
       Floats(row, x.cols, reinterpret_cast<float*>(dst.row(t)));
     else if (form == Form::kBFloat)
       BFloats(row, x.cols, reinterpret_cast<uint16_t*>(dst.row(t)));
-    else
+    else if (form == Form::kInt15)
       Int15(row, x.cols, dst.row(t));
+    else
+      Int8(row, x.cols, dst.row(t));
   }
 }
 

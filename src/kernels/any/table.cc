@@ -6,11 +6,13 @@
 namespace sgl::KERNEL_ISA {
 
 namespace {
-Form FormOf(DType format) { return CodeBits(format) == 0 ? Form::kFloat : Form::kInt15; }
+Form FormOf(DType format) { return format == DType::kI8 ? Form::kInt8 : CodeBits(format) == 0 ? Form::kFloat : Form::kInt15; }
 }  // namespace
 
 void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out) {
-  if (CodeBits(w.format) == 0)
+  if (w.format == DType::kI8)
+    MatMulInt8(x, w, panel_begin, panel_end, bias, add, out);
+  else if (CodeBits(w.format) == 0)
     MatMulPlain(x.floats(), w, panel_begin, panel_end, bias, add, out);
   else
     MatMulBlocks(x, w, panel_begin, panel_end, bias, add, out);

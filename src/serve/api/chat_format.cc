@@ -11,7 +11,7 @@ namespace {
 bool IsFlag(const Json& kwargs, std::string_view name, bool value) { return kwargs[name] == Json(value); }
 
 // Whether answers start as reasoning: what the request says, unless the prompt itself ends with an open or closed tag.
-bool StartsInside(const ReasoningFormat& format, const ChatPrompt& prompt, const RenderedChat& rendered) {
+bool StartsInside(const ReasoningFormat& format, const ChatPrompt& prompt, const RenderedChat& rendered, bool only_prompt) {
   const auto ends_with = [](std::string_view text, std::string_view end) {
     return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
   };
@@ -21,6 +21,7 @@ bool StartsInside(const ReasoningFormat& format, const ChatPrompt& prompt, const
   const std::string_view end = tools::Trim(rendered.text_end);
   if (ends_with(end, format.start)) return true;
   if (ends_with(end, format.end)) return false;
+  if (only_prompt) return false;
   const Json& kwargs = prompt.template_kwargs;
   switch (format.starts) {
     case ReasoningStart::kAlways: return true;
@@ -109,7 +110,7 @@ ChatFormat MakeChatFormat(const ChatPrompt& prompt, const RenderedChat& rendered
   format.separate_reasoning = prompt.separate_reasoning;
   format.stream_reasoning = prompt.stream_reasoning;
   if ((format.reasoning = FindReasoningFormat(context.config.reasoning_parser)) != nullptr) {
-    format.reasoning_inside = StartsInside(*format.reasoning, prompt, rendered);
+    format.reasoning_inside = StartsInside(*format.reasoning, prompt, rendered, context.config.reasoning_by_prompt);
     format.think_end = context.backend.tokenizer()->TokenToId(format.reasoning->end);
     format.content_never_empty = IsFlag(prompt.template_kwargs, "force_nonempty_content", true);
   }

@@ -9,8 +9,12 @@ namespace {
 
 using Functions = std::vector<const ToolFunction*>;
 
+// Arguments are an object, whether the schema says so or not.
 Json SchemaOf(const ToolFunction& function) {
-  return function.parameters.is_object() && !function.parameters.as_object().empty() ? function.parameters : Json().Set("type", "object");
+  Json schema = function.parameters.is_object() ? function.parameters : Json(Json::Object{});
+  for (const char* key : {"type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
+    if (schema.find(key) != nullptr) return schema;
+  return schema.Set("type", "object");
 }
 
 Json TagOf(const ToolFunction& function, const ToolFormat& format, bool with_schema) {
@@ -71,17 +75,16 @@ Status MergeDefinitions(const Functions& functions, Json& merged) {
 }
 
 Json ListItem(const ToolFunction& function) {
-  Json parameters = function.parameters.is_object() ? function.parameters : Json(Json::Object{});
-  if (parameters.find("$defs") != nullptr) {
-    Json::Object without;
-    for (auto& [key, value] : parameters.as_object())
-      if (key != "$defs") without.emplace_back(key, std::move(value));
-    parameters = Json(std::move(without));
-  }
+  const Json schema = SchemaOf(function);
+  Json::Object parameters;
+  for (const auto& [key, value] : schema.as_object())
+    if (key != "$defs") parameters.emplace_back(key, value);
   const Json name = Json().Set("type", "string").Set("enum", Json(Json::Array{Json(function.name)}));
   return Json()
-      .Set("properties", Json().Set("name", name).Set("parameters", std::move(parameters)))
-      .Set("required", Json(Json::Array{Json("name"), Json("parameters")}));
+      .Set("type", "object")
+      .Set("properties", Json().Set("name", name).Set("parameters", Json(std::move(parameters))))
+      .Set("required", Json(Json::Array{Json("name"), Json("parameters")}))
+      .Set("additionalProperties", false);
 }
 
 Result<std::string> ListOfCalls(const Functions& functions, bool named, bool parallel) {
@@ -92,7 +95,7 @@ Result<std::string> ListOfCalls(const Functions& functions, bool named, bool par
   } else {
     Json any{Json::Array{}};
     for (const ToolFunction* function : functions) any.Push(ListItem(*function));
-    items.Set("type", "object").Set("anyOf", std::move(any));
+    items.Set("anyOf", std::move(any));
   }
   Json schema;
   schema.Set("type", "array").Set("minItems", 1);

@@ -30,6 +30,7 @@ bool CallObject::BeginValue(char c) {
 
 bool CallObject::EndValue(CallSink& sink) {
   state_ = State::kAfter;
+  streaming_ = false;
   const std::string value = std::move(value_);
   value_.clear();
   if (member_ == Member::kOther || value.empty()) return true;

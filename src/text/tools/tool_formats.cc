@@ -186,16 +186,20 @@ constexpr ToolFormat kFormats[] = {
 };
 constexpr ToolFormat kForced{"json_array", Make<JsonCalls, kJsonArray>, nullptr, ""};
 
-// The first line whose every word stands in the template decides.
+// The first line whose every word stands in the template decides; no format: one that we do not have.
 struct Sign {
   std::string_view format, word, and_word;
 };
 constexpr Sign kSigns[] = {
-    {"gpt-oss", "<|channel|>", "<|constrain|>"},
+    {"", "<seed:tool_call>", ""},
+    {"", "]<]minimax[>[", ""},
+    {"", "<tool_calls>[", ""},
+    {"", "<function=", "<|python_tag|>"},
+    {"gpt-oss", "<|channel|>analysis<|message|>", "functions."},
     {"kimi_k2", "<|tool_call_argument_begin|>", ""},
     {"step3", "steptml:invoke", ""},
-    {"deepseekv32", "｜DSML｜function_calls", ""},
-    {"deepseekv4", "｜DSML｜tool_calls", ""},
+    {"deepseekv32", "｜DSML｜", "function_calls>"},
+    {"deepseekv4", "｜DSML｜", "tool_calls>"},
     {"deepseekv3", "<｜tool▁calls▁begin｜>", "```json"},
     {"deepseekv31", "<｜tool▁calls▁begin｜>", ""},
     {"minimax-m2", "<minimax:tool_call>", ""},
@@ -204,6 +208,7 @@ constexpr Sign kSigns[] = {
     {"gigachat3", "<|function_call|>", ""},
     {"gigachat3", "function call<|role_sep|>", ""},
     {"lfm2", "<|tool_call_start|>", ""},
+    {"lfm2", "<|tool_list_start|>", ""},
     {"interns1", "<|action_start|>", "<|plugin|>"},
     {"mistral", "[TOOL_CALLS]", ""},
     {"hunyuan", "<tool_calls>", "<tool_sep>"},

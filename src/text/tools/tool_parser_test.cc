@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <random>
 
+#include "text/chat_template.h"
 #include "text/tools/tool_samples.h"
 #include "text/tools/value_relay.h"
 
@@ -192,9 +195,54 @@ TEST(ToolParser, DetectsFormats) {
       {"<｜tool▁calls▁begin｜>", "deepseekv31"},
       {"<tool_call>{{ name }}<arg_key>", "glm45"},
       {"<|tool_calls_section_begin|><|tool_call_argument_begin|>", "kimi_k2"},
+      {"'<' + '｜DSML｜' + 'function_calls>'", "deepseekv32"},
+      {"<|channel|>analysis<|message|> functions.", "gpt-oss"},
+      {"<seed:tool_call><function=f><parameter=p>", ""},
       {"<|im_start|>{{ message.content }}", ""},
   };
   for (const auto& [text, format] : cases) EXPECT_EQ(DetectToolFormat(text), format) << text;
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream in(path);
+  return std::string((std::istreambuf_iterator<char>(in)), {});
+}
+
+// What a template writes of an assistant's calls is what its model learnt to write: it has to come back.
+TEST(ToolParser, CallsOfTemplatesComeBack) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"deepseek_v3", "deepseekv3"}, {"mistral_nemo", "mistral"}, {"qwen2_5", "hermes"}, {"qwen3", "hermes"}};
+  const Result<Json> variables = ParseJson(
+      R"({"bos_token":"<s>","eos_token":"</s>","tools":[{"type":"function","function":{"name":"weather","description":"d","parameters":
+      {"type":"object","properties":{"city":{"type":"string"}}}}}],"messages":[{"role":"user","content":"Q"},{"role":"assistant","content":
+      "","tool_calls":[{"id":"123456789","type":"function","function":{"name":"weather","arguments":{"city":"\"São\" [x]","days":3}}},
+      {"id":"abcdefghi","type":"function","function":{"name":"now","arguments":{}}}]}]})");
+  ASSERT_TRUE(variables.ok());
+  for (const auto& [name, format] : cases) {
+    SCOPED_TRACE(name);
+    const std::string source = ReadFile(std::string(SGLANG_SOURCE_DIR "/tests/goldens/chat_templates/templates/") + name + ".jinja");
+    ASSERT_EQ(DetectToolFormat(source), format);
+    Json values = *variables;
+    if (std::string_view(format) == "deepseekv3") {  // it prints arguments as they are, and calls only where there is no content
+      Json::Array& messages = values.as_object()[3].second.as_array();
+      messages[1].Set("content", Json());
+      for (Json& call : messages[1].as_object()[2].second.as_array()) {
+        Json function = call["function"];
+        function.Set("arguments", DumpJson(function["arguments"]));
+        call.Set("function", std::move(function));
+      }
+    }
+    const auto chat_template = ChatTemplate::Parse(source);
+    ASSERT_TRUE(chat_template.ok());
+    const Result<std::string> text = (*chat_template)->Render(values);
+    ASSERT_TRUE(text.ok()) << text.error().message;
+    const ParsedText parsed = ParseToolCalls(*FindToolFormat(format), SampleTools(), text->substr(text->rfind('Q')));
+    ASSERT_EQ(parsed.calls.size(), 2U) << *text;
+    EXPECT_EQ(parsed.calls[0].name, "weather");
+    EXPECT_EQ(parsed.calls[0].arguments, R"({"city": "\"São\" [x]", "days": 3})");
+    EXPECT_EQ(parsed.calls[1].name, "now");
+    EXPECT_EQ(parsed.calls[1].arguments, "{}");
+  }
 }
 
 std::string Relayed(tools::ValueRelay::Dialect dialect, std::string_view text) {

@@ -44,6 +44,10 @@ inline const std::vector<ToolSample>& ToolSamples() {
        "<tool_call>{\"name\": \"search\", \"arguments\": \"{\\\"query\\\": 1}\"}</tool_call>",
        "",
        {{"search", "{\"query\": 1}"}}},
+      {"hermes",
+       "<tool_call>{\"id\":[1],\"name\":\"search\",\"arguments\":{\"query\":1},\"index\":0}</tool_call>",
+       "",
+       {{"search", "{\"query\": 1}"}}},
       // One bracket too many.
       {"hermes", "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}}\n</tool_call>ok", "ok", {{"now", "{}"}}},
       // No call after all: the text stays whole.
