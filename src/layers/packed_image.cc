@@ -70,18 +70,20 @@ bool WriteAt(int fd, const void* data, size_t bytes, uint64_t offset) {
 // How the kernels in use lay out each format: what they make of a small matrix. A new layout has a new fingerprint by itself.
 uint64_t LayoutFingerprint(const WeightFile& weights) {
   std::set<DType> formats = {DType::kF32, DType::kF16, DType::kBF16};  // what --dtype may turn the others into
+  formats.insert(DType::kI8);                                          // or --quantization
   for (const TensorRef& tensor : weights.tensors())
     if (IsQuantised(tensor.dtype)) formats.insert(tensor.dtype);
   uint64_t hash = HashBytes(kernels().isa);
   for (const DType dtype : formats) {
     constexpr int64_t kRows = 19, kInputs = 512;
-    const int64_t row_bytes = RowBytes(dtype, kInputs), panel_bytes = PanelBytes(dtype, kInputs);
+    const DType file = dtype == DType::kI8 ? DType::kF16 : dtype;
+    const int64_t row_bytes = RowBytes(file, kInputs), panel_bytes = PanelBytes(dtype, kInputs);
     const int64_t panels = (kRows + kPanel - 1) / kPanel;
     std::vector<std::byte> row(static_cast<size_t>(row_bytes)), packed(static_cast<size_t>(panels * panel_bytes + 64));
     const PackedMat mat{.format = dtype, .n = kRows, .k = kInputs, .panel_bytes = panel_bytes, .data = packed.data()};
     for (int64_t r = 0; r < kRows; ++r) {
       for (int64_t i = 0; i < row_bytes; ++i) row[static_cast<size_t>(i)] = static_cast<std::byte>((r * 131 + i * 7 + i / 256) & 0xFF);
-      PackRow(dtype, row.data(), r, mat);
+      PackRow(file, row.data(), r, mat);
     }
     hash = HashBytes(packed.data(), packed.size(), hash ^ static_cast<uint64_t>(panel_bytes));
   }
