@@ -18,9 +18,8 @@ constexpr std::string_view kNoSpeculation = "it has no speculative decoding";
 constexpr std::string_view kNoAdapters = "it has no LoRA adapters";
 constexpr std::string_view kNoTiers = "it keeps its cache in memory only";
 constexpr std::string_view kNoSplit = "it does prefill and decoding in one server";
-constexpr std::string_view kNoTls = "it speaks plain HTTP; put a TLS proxy in front";
+constexpr std::string_view kNoTls = "restart the server to change certificates";
 constexpr std::string_view kNoMetrics = "this build does not publish these figures";
-constexpr std::string_view kNoTrace = "this build exports no traces";
 constexpr std::string_view kNoPriorities = "it has no priorities";
 constexpr std::string_view kNoParsers = "it generates and caches reasoning like other text";
 constexpr std::string_view kTextOnly = "it serves text models only";
@@ -84,7 +83,6 @@ constexpr ForeignFlag kFlags[] = {
     {"quantization-param-path", kNotBuilt, kOne, "", "it has no KV-cache scales"},
     {"torchao-config", kNotBuilt, kOne, "", "quantised weights are used as the file has them"},
     {"enable-fp32-lm-head", kIgnored, kNone, "", "logits are computed in 32 bits anyway"},
-    {"is-embedding", kNotBuilt, kNone, "", "it serves generative models only"},
     {"skip-tokenizer-init", kNotBuilt, kNone, "", "it always loads the tokenizer"},
     {"custom-weight-loader", kNotBuilt, kMany, "", "it runs no Python"},
     {"forward-hooks", kNotBuilt, kOne, "", "it runs no Python"},
@@ -92,10 +90,6 @@ constexpr ForeignFlag kFlags[] = {
     {"warmups", kIgnored, kOne, "", "there is one warm-up"},
     {"file-storage-path", kIgnored, kOne, "", "there is no file API"},
     {"fastapi-root-path", kNotBuilt, kOne, "", "it serves from /"},
-    {"ssl-keyfile", kNotBuilt, kOne, "", kNoTls},
-    {"ssl-certfile", kNotBuilt, kOne, "", kNoTls},
-    {"ssl-ca-certs", kNotBuilt, kOne, "", kNoTls},
-    {"ssl-keyfile-password", kNotBuilt, kOne, "", kNoTls},
     {"enable-ssl-refresh", kNotBuilt, kNone, "", kNoTls},
     {"enable-http2", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},
     {"grpc-mode", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},
@@ -106,8 +100,6 @@ constexpr ForeignFlag kFlags[] = {
     {"enable-strict-thinking", kNotBuilt, kNone, "", kNoParsers},
     {"stream-response-default-include-usage", kNotBuilt, kNone, "", "ask for it with stream_options in the request"},
     {"allow-auto-truncate", kNotBuilt, kNone, "", "prompts that are too long are refused"},
-    {"enable-custom-logit-processor", kNotBuilt, kNone, "", "it runs no Python"},
-    {"enable-return-hidden-states", kNotBuilt, kNone, "", "it returns tokens and log-probabilities"},
     {"enable-return-routed-experts", kNotBuilt, kNone, "", "it returns tokens and log-probabilities"},
     {"enable-streaming-session", kNotBuilt, kNone, "", "it has no sessions"},
     {"enable-mis", kNotBuilt, kNone, "", "it has no multi-item scoring"},
@@ -158,15 +150,12 @@ constexpr ForeignFlag kFlags[] = {
     {"nccl-port", kIgnored, kOne, "", kLoneNode},
     {"dist-timeout", kIgnored, kOne, "", kLoneNode},
     // Logs, metrics, traces.
-    {"crash-dump-folder", kIgnored, kOne, "", "there are no crash dumps"},
     {"show-time-cost", kIgnored, kNone, "", "the log has timings"},
     {"enable-request-time-stats-logging", kIgnored, kNone, "", "the log has timings"},
     {"enable-metrics-for-all-schedulers", kIgnored, kNone, "", kLoneNode},
     {"enable-mfu-metrics", kIgnored, kNone, "", kNoMetrics},
     {"enable-forward-pass-metrics", kIgnored, kNone, "", kNoMetrics},
     {"collect-tokens-histogram", kIgnored, kNone, "", kAlways},
-    {"enable-trace", kIgnored, kNone, "", kNoTrace},
-    {"otlp-traces-endpoint", kIgnored, kOne, "", kNoTrace},
     {"kv-events-config", kNotBuilt, kOne, "", "it publishes no cache events"},
     {"debug-tensor-dump-output-folder", kNotBuilt, kOne, "", "it dumps no tensors"},
     {"debug-tensor-dump-layers", kNotBuilt, kMany, "", "it dumps no tensors"},

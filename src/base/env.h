@@ -106,6 +106,9 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Bool, ForceShutdown, "SGL_FORCE_SHUTDOWN", "false", "SIGTERM and SIGINT exit at once, without draining")                               \
   X(Tuple, LogRequestHeaders, "SGLANG_LOG_REQUEST_HEADERS", "", "more request headers for --log-requests to show")                         \
   X(Int, LogRequestExceededMs, "SGLANG_LOG_REQUEST_EXCEEDED_MS", "-1", "> 0: --log-requests shows replies that took as many milliseconds") \
+  X(Int, TraceLevel, "SGLANG_TRACE_LEVEL", "3", "detail of traces; 0: none")                                                               \
+  X(Int, OtlpDelayMillis, "SGLANG_OTLP_EXPORTER_SCHEDULE_DELAY_MILLIS", "500", "longest wait of a span before it is sent")                 \
+  X(Int, OtlpBatch, "SGLANG_OTLP_EXPORTER_MAX_EXPORT_BATCH_SIZE", "64", "spans per export")                                                \
   X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                                \
   X(Bool, RunOnce, "SGLANG_RUN_ONCE", "false", "./run stops after its first answer")
 

@@ -282,6 +282,8 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   info.architectures = {shape.architecture};
   info.context_length = context;
   info.vocab_size = shape.vocab_size;
+  info.width = shape.width;
+  info.radix_cache = !config.disable_radix_cache;
   info.max_total_tokens = tokens;
   info.max_req_input_len = std::min(context - 1, tokens - 1) - 5;
   info.max_running_requests = loaded.sched.max_running_requests;

@@ -31,7 +31,7 @@ enum class WeightPrecision {
 struct LoadOptions {
   WeightPrecision precision = WeightPrecision::kAuto;
   std::function<void(int64_t done, int64_t total)> progress;  // bytes of the files; called now and then
-  std::string packed_cache_dir;                               // where packed weights are kept between starts; "": nowhere
+  std::string packed_cache_dir{};                             // where packed weights are kept between starts; "": nowhere
 };
 
 // What a rank-2 weight of `source` type is packed as. name: Hugging Face's.

@@ -91,6 +91,7 @@ void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer
   schedule_.Clear();  // a new step: the first layer makes its schedule
 
   embed_.Lookup(ctx, step.tokens, x);
+  for (const auto& [row, values] : step.embeds) std::copy_n(values, width, x.row(row));
   for (size_t i = 0; i < layers_.size(); ++i) {
     const DecoderLayer& layer = layers_[i];
     layer.attention.Forward(ctx, step, kv[i], cos_sin, schedule_, {x, layer.norm_attention}, x, true);

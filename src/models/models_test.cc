@@ -67,7 +67,7 @@ class Harness {
     auto files = OpenModel(fs::exists(folder / "model.gguf") ? folder / "model.gguf" : folder);
     EXPECT_TRUE(files.ok()) << files.error().message;
     files_ = *std::move(files);
-    auto model = MakeModel(files_.config, files_, pool_, {.precision = precision, .progress = {}});
+    auto model = MakeModel(files_.config, files_, pool_, {.precision = precision, .progress = {}, .packed_cache_dir = {}});
     EXPECT_TRUE(model.ok()) << model.error().message;
     model_ = *std::move(model);
     const ModelShape& s = model_->shape();

@@ -69,6 +69,8 @@ Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(std::string source)
 Status CheckConfig(const ApiConfig& config, int64_t vocab_size) {
   if (config.sampling_defaults != "model" && config.sampling_defaults != "openai")
     return InvalidArgument("sampling_defaults: expected model or openai, got '" + config.sampling_defaults + "'");
+  if (Status endpoint = SpanExporter::CheckEndpoint(config.trace.endpoint); !endpoint.ok())
+    return std::move(endpoint).error().In("--otlp-traces-endpoint");
   if (config.preferred_sampling_params.is_null()) return {};
   SamplingAsked preferred;
   TRY_STATUS(ReadSamplingParams(config.preferred_sampling_params, "preferred_sampling_params", preferred));
@@ -124,7 +126,8 @@ Status ApiServer::Start() {
       std::make_unique<HttpServer>(s.config.http, [&s](std::shared_ptr<HttpExchange> exchange) { s.api->Handle(std::move(exchange)); });
   TRY_STATUS(s.http->Listen());
   s.http_thread = std::thread([&s] { s.http->Run(); });
-  LOG_INFO("Uvicorn running on http://{}:{} (Press CTRL+C to quit)", s.config.http.host, s.http->port());
+  LOG_INFO("Uvicorn running on {}://{}:{} (Press CTRL+C to quit)", s.config.http.tls.enabled() ? "https" : "http", s.config.http.host,
+           s.http->port());
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "serve/http_server.h"
 #include "serve/journal.h"
+#include "serve/otlp.h"
 #include "serve/probe.h"
 
 namespace sgl {
@@ -33,8 +34,12 @@ struct ApiConfig {
   JournalConfig journal;
   bool enable_metrics = false;  // serve /metrics
   MetricsConfig metrics;
+  TraceConfig trace;
   bool access_log = false;  // one line per HTTP reply
   std::vector<std::string> access_log_exclude_prefixes;
+  bool is_embedding = false;  // serve embeddings
+  bool enable_return_hidden_states = false;
+  bool enable_custom_logit_processor = false;
   int stream_interval = 1;
   int text_threads = 1;  // rendering, tokenizing, request parsing
   std::chrono::milliseconds shutdown_timeout{60000};

@@ -30,6 +30,7 @@ class ChatFlight final : public OpenAiFlight {
 
   void Take(size_t index, TokenDelta& delta) override {
     choices_[index].output.Push(delta);
+    TakeHiddenStates(index, delta);
     if (with_logprobs_) choices_[index].logprobs.Append(delta.output_logprobs, tokenizer());
   }
 
@@ -103,6 +104,8 @@ class ChatFlight final : public OpenAiFlight {
     if (!usage.empty()) out += R"(,"usage":)" + usage;
     WriteEvent(out += '}');
   }
+
+  bool emits_early() const override { return true; }
 
   void Emit(size_t index) override {
     Choice& choice = choices_[index];

@@ -75,8 +75,9 @@ Status MergeDefinitions(const Functions& functions, Json& merged) {
 }
 
 Json ListItem(const ToolFunction& function) {
+  const Json schema = SchemaOf(function);
   Json::Object parameters;
-  for (const auto& [key, value] : SchemaOf(function).as_object())
+  for (const auto& [key, value] : schema.as_object())
     if (key != "$defs") parameters.emplace_back(key, value);
   const Json name = Json().Set("type", "string").Set("enum", Json(Json::Array{Json(function.name)}));
   return Json()
