@@ -1,12 +1,14 @@
 // What the engine keeps of one living request: its text so far, its sampling state, what it still owes the sink.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "text/regex.h"
@@ -36,6 +38,9 @@ class ActiveRequest {
   Range PromptLogitsWanted(const PlanRow& row) const;
   void TakePromptLogits(int64_t position, std::span<const float> logits);  // in ascending order of position
 
+  // Before the first Sample; at most once.
+  void Constrain(std::unique_ptr<OutputConstraint> constraint) { constraint_ = std::move(constraint); }
+
   void Sample(std::span<float> logits);  // chooses the next token, keeps the result
   // Text side of the chosen token: what the scheduler's Commit needs to know. Call once after Sample, on the engine thread.
   Sampled Decide();
@@ -43,6 +48,7 @@ class ActiveRequest {
   void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
 
  private:
+  bool Constrained(Sampled& sampled);
   PositionLogprob ToPosition(const SamplerState::Choice& choice) const;
   SamplerState::Wanted wanted() const;
 
@@ -55,6 +61,7 @@ class ActiveRequest {
   StreamDecoder decoder_;
   StopMatcher matcher_;
   SamplerState sampler_;
+  std::unique_ptr<OutputConstraint> constraint_;
 
   int64_t output_tokens_ = 0;
   int64_t cached_tokens_ = 0;

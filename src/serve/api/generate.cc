@@ -112,6 +112,7 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, const Tokenize
   }
   TRY_STATUS(CheckLengths(static_cast<int64_t>(request.prompt.size()), asked, info.context_length));
   TRY(request.sampling, CheckSamplingParams(asked, info.vocab_size));
+  request.thinking_budget = asked.thinking_budget;
   request.return_logprob = body.return_logprob.at(i, false);
   if (request.return_logprob) {
     request.logprob_start_len = body.logprob_start_len.at(i, -1);
