@@ -8,6 +8,7 @@
 
 #include "app/serve_options.h"
 #include "base/env.h"
+#include "text/encoders/deepseek_v32.h"
 
 namespace sgl {
 namespace {
@@ -74,12 +75,13 @@ Result<std::string> ReadChatTemplate(const std::string& name_or_file) {
     if (!source.is_string()) return InvalidArgument(fmt::format("{}: expected an object with a string \"chat_template\"", name_or_file));
     return source.as_string();
   }
+  if (name_or_file == kDeepSeekV32) return name_or_file;  // no Jinja: the server has an encoder of that name
   std::string names;
   for (const BuiltInTemplate& known : kTemplates) {
     if (known.name == name_or_file) return std::string(known.text);
     names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);
   }
-  return NotFound(fmt::format("'{}' is neither a file nor one of {}", name_or_file, names));
+  return NotFound(fmt::format("'{}' is neither a file nor one of {}, {}", name_or_file, names, kDeepSeekV32));
 }
 
 Result<std::string> ResolveModelPath(const std::string& name, const std::string& revision) {

@@ -143,19 +143,23 @@ def main(arguments):
     write("renders.json", rows)
 
 
-def check(driver, extra):
-    rows = [(t, v) for t, v in case_list()]
-    for template in [*templates().values(), *(read_template(p) for p in extra.values())]:
-        rows += [(template, variables_of(c)) for c in CONVERSATIONS.values()]
+def ask(driver, rows):
+    """Our answers to (template, variables) pairs."""
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = pathlib.Path(folder, "asked"), pathlib.Path(folder, "answered")
         asked.write_text("".join(json.dumps(dict(template=t, variables=v)) + "\n" for t, v in rows))
         subprocess.run([driver, "--gtest_filter=ChatTemplateDriver.*", "--gtest_brief=1"], check=True, stdout=sys.stderr,
                        env={**os.environ, "SGLANG_TEMPLATE_ASKED": str(asked), "SGLANG_TEMPLATE_ANSWERED": str(answered)})
-        ours = answered.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in answered.read_text().split("\n")[:-1]]
+
+
+def check(driver, extra):
+    rows = [(t, v) for t, v in case_list()]
+    for template in [*templates().values(), *(read_template(p) for p in extra.values())]:
+        rows += [(template, variables_of(c)) for c in CONVERSATIONS.values()]
     bad = 0
-    for (template, variables), line in zip(rows, ours, strict=True):
-        want, got = render(template, variables), json.loads(line)
+    for (template, variables), got in zip(rows, ask(driver, rows), strict=True):
+        want = render(template, variables)
         if " at 0x" in want.get("output", ""):
             continue
         if ("error" in want) == ("error" in got) and want.get("output") == got.get("output"):

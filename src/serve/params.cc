@@ -85,22 +85,6 @@ bool ReadJson(const Json& value, GrammarText& to, std::string& why) {
   return ReadJson(value, to.out.emplace(), why);
 }
 
-bool ReadJson(const Json& value, CustomParams& to, std::string& why) {
-  if (!value.is_object()) return WrongType(value, "an object", why);
-  for (const auto& [name, member] : value.as_object()) {
-    if (IsInert(member)) continue;
-    if (name != "thinking_budget") {
-      why = "." + name + ": not supported by this server";
-      return false;
-    }
-    if (!ReadJson(member, to.thinking_budget, why)) {
-      why.insert(0, ".thinking_budget");
-      return false;
-    }
-  }
-  return true;
-}
-
 bool ReadJson(const Json& value, StopTokenIds& to, std::string& why) {
   std::vector<TokenId>& out = to.out;
   std::vector<Json> items;
@@ -128,9 +112,8 @@ void ReadSamplingFields(JsonReader& field, SamplingAsked& asked) {
   field("ignore_eos", p.ignore_eos)("n", p.n)("skip_special_tokens", p.skip_special_tokens)("no_stop_trim", p.no_stop_trim);
   field("spaces_between_special_tokens", p.spaces_between_special_tokens)("stream_interval", p.stream_interval);
   GrammarText json_schema{p.json_schema, true}, regex{p.regex}, ebnf{p.ebnf}, structural_tag{p.structural_tag, true};
-  CustomParams custom{asked.thinking_budget};
-  field("json_schema", json_schema)("regex", regex)("ebnf", ebnf)("structural_tag", structural_tag)("custom_params", custom);
-  field("sampling_seed", p.sampling_seed).Object("logit_bias", asked.logit_bias);
+  field("json_schema", json_schema)("regex", regex)("ebnf", ebnf)("structural_tag", structural_tag);
+  field("sampling_seed", p.sampling_seed).Object("logit_bias", asked.logit_bias).Object("custom_params", asked.custom_params);
 }
 
 void DescribeSamplingFields(JsonReader& field) {
@@ -173,8 +156,6 @@ Result<SamplingParams> CheckSamplingParams(SamplingAsked asked, int64_t vocab_si
     return InvalidArgument(fmt::format("min_new_tokens must be in [0, max_new_tokens({})], got {}.", *p.max_new_tokens, p.min_new_tokens));
   if ((p.json_schema ? 1 : 0) + (p.regex ? 1 : 0) + (p.ebnf ? 1 : 0) + (p.structural_tag ? 1 : 0) > 1)
     return InvalidArgument("Only one of regex, json_schema, ebnf or structural_tag can be set.");
-  if (asked.thinking_budget && *asked.thinking_budget < 0)
-    return InvalidArgument(fmt::format("custom_params.thinking_budget must be at least 0, got {}.", *asked.thinking_budget));
   if (p.n < 1) return InvalidArgument(fmt::format("n must be at least 1, got {}.", p.n));
   if (p.stream_interval && *p.stream_interval < 1)
     return InvalidArgument(fmt::format("stream_interval must be at least 1, got {}.", *p.stream_interval));

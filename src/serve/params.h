@@ -17,8 +17,8 @@ namespace sgl {
 // Sampling parameters as they were asked for: types are right, ranges not yet looked at.
 struct SamplingAsked {
   SamplingParams params;
-  std::optional<int64_t> thinking_budget;  // custom_params.thinking_budget
-  Json logit_bias;                         // null or an object; its keys are ids as text
+  Json logit_bias;     // null or an object; its keys are ids as text
+  Json custom_params;  // of a custom_logit_processor; null or an object
   bool max_new_tokens_given = false;
   std::optional<Error> refused;  // a parameter that nobody knows, or that this build cannot honour
 };
@@ -56,12 +56,7 @@ struct GrammarText {
   std::optional<std::string>& out;
   bool json = false;
 };
-// custom_params: nothing but a thinking budget is known.
-struct CustomParams {
-  std::optional<int64_t>& thinking_budget;
-};
 bool ReadJson(const Json& value, GrammarText& to, std::string& why);
-bool ReadJson(const Json& value, CustomParams& to, std::string& why);
 bool ReadJson(const Json& value, StopStrings& to, std::string& why);
 bool ReadJson(const Json& value, StopTokenIds& to, std::string& why);
 

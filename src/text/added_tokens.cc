@@ -50,9 +50,31 @@ void AddedTokenFinder::Add(const AddedToken& token, std::string_view form) {
   tokens_.push_back(token);
 }
 
-void AddedTokenFinder::Split(std::string_view text, std::vector<Segment>* out) const {
-  size_t done = 0;
-  for (size_t at = 0; at < text.size();) {
+bool AddedTokenFinder::strips_left() const {
+  return std::any_of(tokens_.begin(), tokens_.end(), [](const AddedToken& token) { return token.lstrip; });
+}
+
+bool AddedTokenFinder::looks_around() const {
+  return std::any_of(tokens_.begin(), tokens_.end(),
+                     [](const AddedToken& token) { return token.lstrip || token.rstrip || token.single_word; });
+}
+
+bool AddedTokenFinder::CutsAfter(TokenId id) const { return std::binary_search(cut_after_.begin(), cut_after_.end(), id); }
+
+void AddedTokenFinder::FindCuts() {
+  cut_after_.clear();
+  for (const Node& node : nodes_) {
+    if (node.token < 0 || node.child >= 0) continue;  // with a child: a longer token could be meant
+    const AddedToken& token = tokens_[static_cast<size_t>(node.token)];
+    const bool like_text = (node.byte >= 'a' && node.byte <= 'z') || (node.byte >= 'A' && node.byte <= 'Z') || node.byte == '\n';
+    if (!token.rstrip && !token.single_word && !like_text) cut_after_.push_back(token.id);
+  }
+  std::sort(cut_after_.begin(), cut_after_.end());
+}
+
+void AddedTokenFinder::Split(std::string_view text, size_t from, std::vector<Segment>* out) const {
+  size_t done = from;
+  for (size_t at = from; at < text.size();) {
     int32_t node = first_[static_cast<unsigned char>(text[at])];
     int32_t best = -1;
     size_t best_end = 0;

@@ -20,6 +20,7 @@ struct AddedToken {
   bool lstrip = false;       // takes the white space before it
   bool rstrip = false;       // ... after it
   bool normalized = false;   // looked for in normalised text
+  std::string form;          // what to look for there; "": the content, normalised
 };
 
 // A stretch of text: an added token or plain text.
@@ -34,9 +35,14 @@ class AddedTokenFinder {
   AddedTokenFinder();
   // `form`: what to look for (the content, normalised if the token says so). Empty: never found. The same form again replaces.
   void Add(const AddedToken& token, std::string_view form);
+  void FindCuts();  // after the last Add; before CutsAfter
   bool empty() const { return tokens_.empty(); }
-  // Appends the segments of valid UTF-8 `text`, from left to right.
-  void Split(std::string_view text, std::vector<Segment>* out) const;
+  // Appends the segments of valid UTF-8 text[from..), from left to right. What stands before `from` is only looked at, by single_word.
+  void Split(std::string_view text, size_t from, std::vector<Segment>* out) const;
+  // Finding this token does not depend on what comes after it, and it does not look like plain text where a cut could be.
+  bool CutsAfter(TokenId id) const;
+  bool strips_left() const;   // some token has lstrip
+  bool looks_around() const;  // some token has lstrip, rstrip or single_word
 
  private:
   struct Node {
@@ -48,6 +54,7 @@ class AddedTokenFinder {
   std::vector<Node> nodes_;
   std::array<int32_t, 256> first_;  // first byte -> node, or -1
   std::vector<AddedToken> tokens_;
+  std::vector<TokenId> cut_after_;  // sorted
 };
 
 }  // namespace sgl

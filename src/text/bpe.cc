@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <utility>
 
 #include "text/unicode.h"
 
@@ -23,9 +23,7 @@ size_t NextBreak(std::string_view text, size_t from) {
 }
 }  // namespace
 
-Bpe::Scratch::Scratch() : cache_(kEntries) {}
-
-Bpe::Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions options) : vocab_(vocab), options_(options) {
+Bpe::Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions options) : vocab_(vocab), options_(std::move(options)) {
   const size_t slots = std::bit_ceil(std::max<size_t>(16, 2 * merges.size()));
   merges_.resize(slots);
   shift_ = 64 - std::countr_zero(slots);
@@ -48,7 +46,8 @@ Bpe::Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions opt
     if (cp >= char_ids_.size()) char_ids_.resize(cp + 1, -1);
     char_ids_[cp] = static_cast<TokenId>(id);
   }
-  const bool may_break = !options_.byte_level && !options_.ignore_merges && vocab_.Find(kMetaspace);
+  const bool marked = !options_.continuing_prefix.empty() || !options_.word_suffix.empty();
+  const bool may_break = !options_.byte_level && !options_.ignore_merges && !marked && vocab_.Find(kMetaspace);
   breaks_at_metaspace_ = may_break && std::all_of(merges.begin(), merges.end(), [&](const BpeMerge& merge) {
                            return NextBreak(vocab_.Token(merge.result), 1) == std::string_view::npos;
                          });
@@ -85,7 +84,28 @@ void Bpe::Unknown(std::string_view character, std::optional<TokenId>* open_unk, 
   *open_unk = options_.unk;
 }
 
+// Symbols of a vocabulary that marks where in a word they stand.
+void Bpe::MarkedSymbols(std::string_view word, std::vector<TokenId>* out) const {
+  std::optional<TokenId> open_unk;
+  std::string form;
+  size_t length = 1;
+  for (size_t at = 0; at < word.size(); at += length) {
+    if (!options_.byte_level) CodePointAt(word, at, &length);
+    form = at == 0 ? "" : options_.continuing_prefix;
+    form += options_.byte_level ? std::string_view(ByteChars::Get().text[static_cast<unsigned char>(word[at])]) : word.substr(at, length);
+    if (at + length == word.size()) form += options_.word_suffix;
+    if (const std::optional<TokenId> id = vocab_.Find(form)) {
+      if (open_unk) out->push_back(*open_unk), open_unk.reset();
+      out->push_back(*id);
+    } else {
+      Unknown(form, &open_unk, out);
+    }
+  }
+  if (open_unk) out->push_back(*open_unk);
+}
+
 void Bpe::Symbols(std::string_view word, std::vector<TokenId>* out) const {
+  if (!options_.continuing_prefix.empty() || !options_.word_suffix.empty()) return MarkedSymbols(word, out);
   std::optional<TokenId> open_unk;
   const auto add = [&](TokenId id) {
     if (open_unk) out->push_back(*open_unk), open_unk.reset();
@@ -137,14 +157,14 @@ void Bpe::MergeShort(std::vector<TokenId>& ids, std::vector<uint64_t>& merged) c
 }
 
 // A linked list of symbols and a heap of pairs; stale pairs are recognised when they come up.
-void Bpe::MergeLong(Scratch& scratch) const {
-  auto& symbols = scratch.symbols_;
-  auto& queue = scratch.queue_;
-  const auto later = [](const Scratch::Candidate& a, const Scratch::Candidate& b) {
+void Bpe::MergeLong(WordScratch& scratch) const {
+  auto& symbols = scratch.symbols;
+  auto& queue = scratch.queue;
+  const auto later = [](const WordScratch::Candidate& a, const WordScratch::Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.at > b.at;
   };
-  const auto candidate = [&](int32_t at, Scratch::Candidate* out) {
-    const Scratch::Symbol& symbol = symbols[static_cast<size_t>(at)];
+  const auto candidate = [&](int32_t at, WordScratch::Candidate* out) {
+    const WordScratch::Symbol& symbol = symbols[static_cast<size_t>(at)];
     if (symbol.next < 0) return false;
     const TokenId right = symbols[static_cast<size_t>(symbol.next)].id;
     const MergeSlot* slot = FindMerge(symbol.id, right);
@@ -152,27 +172,27 @@ void Bpe::MergeLong(Scratch& scratch) const {
     return slot != nullptr;
   };
   const auto push = [&](int32_t at) {
-    Scratch::Candidate made;
+    WordScratch::Candidate made;
     if (!candidate(at, &made)) return;
     queue.push_back(made);
     std::push_heap(queue.begin(), queue.end(), later);
   };
-  const int32_t n = static_cast<int32_t>(scratch.ids_.size());
+  const int32_t n = static_cast<int32_t>(scratch.ids.size());
   symbols.clear();
   queue.clear();
-  for (int32_t i = 0; i < n; ++i) symbols.push_back({scratch.ids_[static_cast<size_t>(i)], i - 1, i + 1 < n ? i + 1 : -1});
+  for (int32_t i = 0; i < n; ++i) symbols.push_back({scratch.ids[static_cast<size_t>(i)], i - 1, i + 1 < n ? i + 1 : -1});
   for (int32_t i = 0; i + 1 < n; ++i) {
-    Scratch::Candidate made;
+    WordScratch::Candidate made;
     if (candidate(i, &made)) queue.push_back(made);
   }
   std::make_heap(queue.begin(), queue.end(), later);
   while (!queue.empty()) {
-    const Scratch::Candidate top = queue.front();
+    const WordScratch::Candidate top = queue.front();
     std::pop_heap(queue.begin(), queue.end(), later);
     queue.pop_back();
-    Scratch::Symbol& left = symbols[static_cast<size_t>(top.at)];
+    WordScratch::Symbol& left = symbols[static_cast<size_t>(top.at)];
     if (left.id != top.left || left.next < 0 || symbols[static_cast<size_t>(left.next)].id != top.right) continue;
-    Scratch::Symbol& right = symbols[static_cast<size_t>(left.next)];
+    WordScratch::Symbol& right = symbols[static_cast<size_t>(left.next)];
     left.id = top.result;
     left.next = right.next;
     right.id = -1;  // gone
@@ -180,15 +200,15 @@ void Bpe::MergeLong(Scratch& scratch) const {
     if (left.previous >= 0) push(left.previous);
     push(top.at);
   }
-  scratch.ids_.clear();
+  scratch.ids.clear();
   for (int32_t i = n > 0 ? 0 : -1; i >= 0; i = symbols[static_cast<size_t>(i)].next)
-    scratch.ids_.push_back(symbols[static_cast<size_t>(i)].id);
+    scratch.ids.push_back(symbols[static_cast<size_t>(i)].id);
   constexpr size_t kKeep = 1 << 16;  // a huge word must not pin its buffers
-  if (symbols.capacity() > kKeep) std::vector<Scratch::Symbol>().swap(symbols);
-  if (queue.capacity() > kKeep) std::vector<Scratch::Candidate>().swap(queue);
+  if (symbols.capacity() > kKeep) std::vector<WordScratch::Symbol>().swap(symbols);
+  if (queue.capacity() > kKeep) std::vector<WordScratch::Candidate>().swap(queue);
 }
 
-void Bpe::Encode(std::string_view word, Scratch& scratch, std::vector<TokenId>* out) const {
+void Bpe::Encode(std::string_view word, WordScratch& scratch, std::vector<TokenId>* out) const {
   if (word.empty()) return;
   size_t end = breaks_at_metaspace_ ? NextBreak(word, 1) : std::string_view::npos;
   if (end == std::string_view::npos) return EncodeChunk(word, scratch, out);
@@ -198,16 +218,13 @@ void Bpe::Encode(std::string_view word, Scratch& scratch, std::vector<TokenId>* 
   }
 }
 
-void Bpe::EncodeChunk(std::string_view word, Scratch& scratch, std::vector<TokenId>* out) const {
-  Scratch::Entry* entry = nullptr;
-  if (word.size() <= Scratch::kKeyBytes) {
-    entry = &scratch.cache_[HashBytes(word) & (Scratch::kEntries - 1)];
-    if (entry->key_size == word.size() && std::memcmp(entry->key, word.data(), word.size()) == 0) {
-      out->insert(out->end(), entry->ids, entry->ids + entry->id_count);
-      return;
-    }
+void Bpe::EncodeChunk(std::string_view word, WordScratch& scratch, std::vector<TokenId>* out) const {
+  WordCache::Entry* const entry = scratch.cache.At(word);
+  if (entry != nullptr && entry->Holds(word)) {
+    out->insert(out->end(), entry->ids, entry->ids + entry->id_count);
+    return;
   }
-  auto& ids = scratch.ids_;
+  auto& ids = scratch.ids;
   ids.clear();
   std::optional<TokenId> whole;
   if (options_.ignore_merges) whole = options_.byte_level ? raw_index_.Find(word) : vocab_.Find(word);
@@ -216,18 +233,13 @@ void Bpe::EncodeChunk(std::string_view word, Scratch& scratch, std::vector<Token
   } else {
     Symbols(word, &ids);
     if (ids.size() <= kShortWord) {
-      MergeShort(ids, scratch.merged_);
+      MergeShort(ids, scratch.merged);
     } else {
       MergeLong(scratch);
     }
   }
   out->insert(out->end(), ids.begin(), ids.end());
-  if (entry != nullptr && ids.size() <= Scratch::kMaxIds) {
-    entry->key_size = static_cast<uint8_t>(word.size());
-    entry->id_count = static_cast<uint8_t>(ids.size());
-    std::memcpy(entry->key, word.data(), word.size());
-    std::copy(ids.begin(), ids.end(), entry->ids);
-  }
+  if (entry != nullptr) entry->Keep(word, ids.data(), ids.size());
 }
 
 }  // namespace sgl

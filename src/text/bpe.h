@@ -4,10 +4,12 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
-#include "text/vocab.h"
+#include "text/word_model.h"
 
 namespace sgl {
 
@@ -17,6 +19,8 @@ struct BpeOptions {
   bool byte_fallback = false;  // unknown characters become <0xNN>
   bool fuse_unk = false;
   std::optional<TokenId> unk;
+  std::string continuing_prefix;  // in front of every symbol but a word's first, in the vocabulary
+  std::string word_suffix;        // behind a word's last
 };
 
 struct BpeMerge {
@@ -24,43 +28,14 @@ struct BpeMerge {
   uint32_t rank;  // low ranks go first; equal ranks from left to right
 };
 
-// Thread: immutable; each caller brings its own Scratch.
-class Bpe {
+// Thread: immutable.
+class Bpe final : public WordModel {
  public:
-  // What a caller keeps between words: buffers and a bounded cache of words already done (2 MB). Thread: one at a time.
-  class Scratch {
-   public:
-    Scratch();
-
-   private:
-    friend class Bpe;
-    static constexpr size_t kKeyBytes = 22, kMaxIds = 10, kEntries = 1 << 15;
-    struct Entry {
-      uint8_t key_size = 0, id_count = 0;
-      char key[kKeyBytes];
-      TokenId ids[kMaxIds];
-    };
-    struct Symbol {
-      TokenId id;
-      int32_t previous, next;  // -1: none
-    };
-    struct Candidate {
-      uint32_t rank;
-      int32_t at;
-      TokenId left, right, result;
-    };
-    std::vector<Entry> cache_;  // direct-mapped
-    std::vector<Symbol> symbols_;
-    std::vector<Candidate> queue_;
-    std::vector<TokenId> ids_;
-    std::vector<uint64_t> merged_;
-  };
-
   // `vocab` must outlive it. A later merge of the same pair replaces an earlier one.
   Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions options);
 
-  // Appends the word's tokens. O(n log n).
-  void Encode(std::string_view word, Scratch& scratch, std::vector<TokenId>* out) const;
+  void Encode(std::string_view word, WordScratch& scratch, std::vector<TokenId>* out) const override;
+  bool breaks_at_metaspace() const override { return breaks_at_metaspace_; }
 
  private:
   struct MergeSlot {
@@ -72,11 +47,12 @@ class Bpe {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
   const MergeSlot* FindMerge(TokenId left, TokenId right) const;
-  void EncodeChunk(std::string_view chunk, Scratch& scratch, std::vector<TokenId>* out) const;
+  void EncodeChunk(std::string_view chunk, WordScratch& scratch, std::vector<TokenId>* out) const;
   void Symbols(std::string_view word, std::vector<TokenId>* out) const;
+  void MarkedSymbols(std::string_view word, std::vector<TokenId>* out) const;
   void Unknown(std::string_view character, std::optional<TokenId>* open_unk, std::vector<TokenId>* out) const;
   void MergeShort(std::vector<TokenId>& ids, std::vector<uint64_t>& merged) const;
-  void MergeLong(Scratch& scratch) const;
+  void MergeLong(WordScratch& scratch) const;
 
   const Vocab& vocab_;
   BpeOptions options_;

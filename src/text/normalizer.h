@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "text/charsmap.h"
 #include "text/regex.h"
 #include "text/unicode.h"
 
@@ -33,7 +34,23 @@ struct StripStep {
   bool left, right;
 };
 struct LowercaseStep {};
-using NormalizerStep = std::variant<NormalForm, LowercaseStep, PrependStep, ReplaceStep, StripStep>;
+struct StripAccentsStep {};  // combining marks vanish
+struct NmtStep {};           // SentencePiece's rules for machine translation: control characters vanish, odd spaces become spaces
+struct ByteCharsStep {};     // bytes become their stand-ins (ByteChars)
+struct BertStep {
+  bool clean_text, chinese_chars, strip_accents, lowercase;
+};
+struct CharsmapStep {
+  std::shared_ptr<const Charsmap> map;
+  bool longest = false;  // as SentencePiece; else as Hugging Face
+};
+// SentencePiece's white space rules.
+struct SpacesStep {
+  bool remove_extra;  // at both ends, and all but one of a run
+  bool prefix;        // a space in front of what is not empty
+};
+using NormalizerStep = std::variant<NormalForm, LowercaseStep, PrependStep, ReplaceStep, StripStep, StripAccentsStep, NmtStep,
+                                    ByteCharsStep, BertStep, CharsmapStep, SpacesStep>;
 
 // Thread: immutable.
 class Normalizer {
@@ -43,7 +60,11 @@ class Normalizer {
     steps_.emplace_back(std::in_place_type<S>, std::move(step));
   }
   bool empty() const { return steps_.empty(); }
-  std::string Apply(std::string_view text) const;  // valid UTF-8 in and out
+  // Valid UTF-8 in and out. continues: plain text stands before it (see LocalAtCuts), so nothing is put in front.
+  std::string Apply(std::string_view text, bool continues = false) const;
+  // Text may be cut between an ASCII letter or newline and a space, a newline, an ASCII letter or a CJK ideograph, and the parts normalised
+  // each by itself, with the same result; the letters stay letters.
+  bool LocalAtCuts() const;
 
  private:
   std::vector<NormalizerStep> steps_;

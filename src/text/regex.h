@@ -16,6 +16,7 @@ namespace sgl {
 enum class RegexSyntax {
   kPython,     // `re` on str: \Z is the very end, \uXXXX
   kOniguruma,  // tokenizer.json: ^ and $ at line ends, \s is White_Space, Unicode 16 categories
+  kRust,       // tiktoken: as kOniguruma, but $ is only the end of the text and {n,m}+ is possessive
 };
 
 enum class RegexOutcome { kMatch, kNone, kLimit };  // kLimit: gave up after the work limit; nothing is known

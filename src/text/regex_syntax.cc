@@ -19,18 +19,6 @@ constexpr std::string_view kPythonExtraSpace = R"(\x1c-\x1f)";
 constexpr std::string_view kWordExtra =
     R"(\xb2\xb3\xb9\xbc-\xbe\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
-std::optional<uint32_t> CategoryMask(std::string_view name) {
-  if (name == "L") return kLetter;
-  if (name == "N") return kNumber;
-  if (name == "M") return kMark;
-  if (name == "P") return kPunct;
-  if (name == "S") return kSymbol;
-  constexpr std::string_view kNames = "CnLuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCo";
-  for (size_t i = 1; i * 2 < kNames.size(); ++i)
-    if (kNames.substr(i * 2, 2) == name) return 1u << i;
-  return std::nullopt;
-}
-
 // Ranges, in class syntax, of the code points of these categories that PCRE2's Unicode version may lack.
 std::string Newer(uint32_t mask) {
   std::string out;

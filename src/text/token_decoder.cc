@@ -33,6 +33,25 @@ std::string Strip(std::string_view token, const StripDecode& step) {
   return std::string(token);
 }
 
+std::string ReplaceText(std::string_view text, std::string_view from, std::string_view to) {
+  return ReplaceAll(text, TextPattern{std::string(from), nullptr}, to);
+}
+
+// English as it is written: "do n't ." -> "don't."
+std::string CleanUp(std::string text) {
+  constexpr std::pair<std::string_view, std::string_view> kRules[] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                                                      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                                                      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  for (const auto& [from, to] : kRules) text = ReplaceText(text, from, to);
+  return text;
+}
+
+std::string WordPieceText(std::string_view token, const WordPieceDecode& step, bool first) {
+  std::string text(token);
+  if (!first) text = token.starts_with(step.prefix) ? std::string(token.substr(step.prefix.size())) : " " + text;
+  return step.cleanup ? CleanUp(std::move(text)) : text;
+}
+
 struct Sequence {
   std::vector<std::string>& tokens;
 
@@ -78,6 +97,20 @@ struct Sequence {
   void operator()(const StripDecode& step) const {
     for (std::string& token : tokens) token = Strip(token, step);
   }
+  void operator()(const WordPieceDecode& step) const {
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = WordPieceText(tokens[i], step, i == 0);
+  }
+  void operator()(const BpeDecode& step) const {
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = ReplaceText(tokens[i], step.suffix, i + 1 == tokens.size() ? "" : " ");
+  }
+  void operator()(const CtcDecode& step) const {
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    for (std::string& token : tokens) {
+      token = ReplaceText(token, step.pad, "");
+      if (step.cleanup) token = ReplaceText(CleanUp(std::move(token)), step.delimiter, " ");
+    }
+    std::erase(tokens, "");
+  }
   void operator()(const MetaspaceDecode& step) const {
     const TextPattern pattern{step.replacement, nullptr};
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = ReplaceAll(tokens[i], pattern, i == 0 && step.drop_in_first ? "" : " ");
@@ -114,6 +147,12 @@ std::string TokenDecoder::RunningBytes(std::string_view token) const {
       text = ReplaceAll(text, replace->pattern, replace->content);
     } else if (const auto* strip = std::get_if<StripDecode>(&step)) {
       text = Strip(text, *strip);
+    } else if (const auto* piece = std::get_if<WordPieceDecode>(&step)) {
+      text = WordPieceText(text, *piece, false);
+    } else if (const auto* bpe = std::get_if<BpeDecode>(&step)) {
+      text = ReplaceText(text, bpe->suffix, " ");
+    } else if (const auto* ctc = std::get_if<CtcDecode>(&step)) {
+      text = ReplaceText(ReplaceText(text, ctc->pad, ""), ctc->delimiter, ctc->cleanup ? " " : ctc->delimiter);
     } else if (const auto* metaspace = std::get_if<MetaspaceDecode>(&step)) {
       text = ReplaceAll(text, TextPattern{metaspace->replacement, nullptr}, " ");
     }

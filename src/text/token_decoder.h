@@ -26,7 +26,19 @@ struct MetaspaceDecode {
   std::string replacement;
   bool drop_in_first;  // the first token loses its replacement characters instead of getting spaces
 };
-using DecoderStep = std::variant<ByteLevelDecode, ReplaceDecode, ByteFallbackDecode, FuseDecode, StripDecode, MetaspaceDecode>;
+struct WordPieceDecode {
+  std::string prefix;  // tokens without it begin a word
+  bool cleanup;        // no spaces before punctuation and English contractions
+};
+struct BpeDecode {
+  std::string suffix;  // ends a word
+};
+struct CtcDecode {
+  std::string pad, delimiter;  // repeated tokens are one; pads vanish; delimiters become spaces (when cleanup)
+  bool cleanup;
+};
+using DecoderStep = std::variant<ByteLevelDecode, ReplaceDecode, ByteFallbackDecode, FuseDecode, StripDecode, MetaspaceDecode,
+                                 WordPieceDecode, BpeDecode, CtcDecode>;
 
 // Thread: immutable.
 class TokenDecoder {

@@ -17,15 +17,18 @@ namespace sgl {
 
 // GGUF's tokenizer.ggml.* metadata.
 struct GgufVocab {
-  std::string model;                 // "gpt2": byte-level BPE; "llama": SentencePiece BPE by scores
+  std::string model;                 // "gpt2": byte-level BPE; "llama": SentencePiece BPE by scores; "bert": WordPiece; "t5": Unigram
   std::string pre;                   // pre-tokeniser name: "smollm", "llama-bpe", "qwen2", "default"...
   std::vector<std::string> tokens;   // [V]
   std::vector<int32_t> token_types;  // [V] 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte
   std::vector<std::string> merges;   // "left right"; gpt2
   std::vector<float> scores;         // [V]; llama
   std::optional<TokenId> bos, eos, unk, pad, eot, eom;
-  bool add_bos = false, add_eos = false;
-  bool add_space_prefix = true;  // llama: text starts with a space that is not there
+  std::optional<bool> add_bos, add_eos;   // not given: as the model and `pre` have it
+  bool add_space_prefix = true;           // llama, t5: text starts with a space that is not there
+  std::optional<TokenId> cls, sep;        // bert: around the text; sep is [SEP]
+  bool remove_extra_whitespaces = false;  // t5
+  std::string precompiled_charsmap;       // t5; bytes
 };
 
 // Thread: immutable after construction; every method may be called from any thread.
@@ -36,6 +39,19 @@ class Tokenizer {
   // add_special_tokens: what the post-processor adds (BOS...). Special tokens written out in `text` are always recognised, as
   // Hugging Face does. Invalid UTF-8 is first replaced by U+FFFD. Never fails; O(n log n) at worst.
   virtual std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens) const = 0;
+
+  // A place in a text where encoding can be taken up again: Encode(text, false) is its first `tokens` ids and those of the text from
+  // `bytes` on, whatever that is, as long as text[bytes] stays what it is.
+  struct Cut {
+    size_t bytes, tokens;
+  };
+  // Appends what Encode(text, false) has for text[from..); from is 0 or a cut of a text that begins in the same way, up to and with the
+  // character at `from`. Reports the first cut at least `every` bytes on, the first one at least `every` bytes after that, and so on;
+  // `tokens` counts from the size that `out` had. Precondition: valid UTF-8. A tokenizer that knows of no cuts reports none.
+  virtual void EncodeFrom(std::string_view text, size_t from, size_t every, std::vector<Cut>* cuts, std::vector<TokenId>* out) const;
+  // What Encode(text, true) puts around the text's own tokens.
+  virtual std::span<const TokenId> prefix_tokens() const { return {}; }
+  virtual std::span<const TokenId> suffix_tokens() const { return {}; }
 
   // The tokenizer's own decoder over the whole sequence; byte sequences that are not UTF-8 become U+FFFD. Ids outside the vocabulary give
   // "".
@@ -54,13 +70,27 @@ class Tokenizer {
   std::vector<TokenId> extra_eos;  // <|eot_id|>, <|eom_id|>, <|im_end|>... that end a turn (GGUF eot/eom; Llama 3's eom)
   std::string bos_text, eos_text, unk_text, pad_text;  // for chat templates; "" if none
   int64_t model_max_length = 0;                        // tokenizer_config.json; 0: not given
-  bool add_bos = false;                                // Encode(.., true) starts with BOS
+  // tokenizer.json's "truncation": what the file's author wants texts cut to, special tokens included. Encode does not do it, as in
+  // transformers, where truncation is asked for per call (see Truncate).
+  int64_t truncation_length = 0;  // 0: not given
+  bool truncates_left = false;
+  bool add_bos = false;        // Encode(.., true) starts with BOS
   bool byte_fallback = false;  // has <0xNN> tokens: each bad byte becomes a U+FFFD of its own (Hugging Face's ByteFallback)
 };
 
 // tokenizer_json: text of tokenizer.json. config: tokenizer_config.json or null. Errors name the JSON path of what is unsupported or wrong.
 Result<std::unique_ptr<Tokenizer>> LoadTokenizer(std::string_view tokenizer_json, const Json& config);
 Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const GgufVocab& vocab);
+// model: the bytes of a SentencePiece tokenizer.model (unigram or bpe).
+Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(std::string_view model, const Json& config);
+// ranks: the text of a *.tiktoken file, lines of "base64 rank". name: of the file, without folders; with config it tells the pattern.
+Result<std::unique_ptr<Tokenizer>> LoadTiktoken(std::string_view ranks, const std::string& name, const Json& config);
+// Is this file, which often has the same name, one of tiktoken's rather than SentencePiece's?
+bool IsTiktokenFile(std::string_view bytes);
+
+// Cuts ids = tokenizer.Encode(text, true) to at most max_tokens, at the side that the tokenizer truncates; the special tokens around the
+// text stay. As Hugging Face's truncation with stride 0. Returns the number of tokens that were dropped.
+size_t Truncate(const Tokenizer& tokenizer, size_t max_tokens, std::vector<TokenId>* ids);
 
 // Turns a token stream into text: one per request. Never emits part of a UTF-8 character, never holds back a complete one, and never
 // waits for bytes that can no longer become one. All pieces together equal Decode(ids), but for two things that Decode alone can know:

@@ -199,7 +199,12 @@ TEST(TokenizerJson, ErrorsNameThePath) {
   EXPECT_EQ(with(ok, ""), "");
   EXPECT_EQ(ErrorOf("[]"), "tokenizer.json: expected an object");
   EXPECT_EQ(ErrorOf("{").substr(0, 21), "tokenizer.json: line ");
-  EXPECT_EQ(with(R"({"type":"Unigram"})", ""), "tokenizer.json: model.type: 'Unigram' is not supported");
+  EXPECT_EQ(with(R"({"type":"Odd"})", ""), "tokenizer.json: model.type: 'Odd' is not supported");
+  EXPECT_EQ(with(R"({"type":"Unigram","vocab":[["a"]]})", ""), "tokenizer.json: model.vocab[0]: expected [token, score]");
+  EXPECT_EQ(with(R"({"type":"Unigram","vocab":[["a",0]],"unk_id":1})", ""), "tokenizer.json: model.unk_id: is not in the vocabulary");
+  EXPECT_EQ(with(R"({"type":"WordLevel","vocab":{"a":0}})", ""), "tokenizer.json: model.unk_token: expected a string");
+  EXPECT_EQ(with(R"({"type":"BPE","dropout":0.1,"vocab":{},"merges":[]})", ""),
+            "tokenizer.json: model.dropout: 'a dropout' is not supported");
   EXPECT_EQ(with(R"({"type":"BPE","vocab":{"a":-1},"merges":[]})", ""),
             "tokenizer.json: model.vocab.a: expected an id between 0 and 16777216");
   EXPECT_EQ(with(R"({"type":"BPE","vocab":{"a":9999999},"merges":[]})", ""),
@@ -209,16 +214,20 @@ TEST(TokenizerJson, ErrorsNameThePath) {
   EXPECT_EQ(with(R"({"type":"BPE","vocab":{"a":0},"merges":["a"]})", ""), "tokenizer.json: model.merges[0]: expected two tokens");
   EXPECT_EQ(with(R"({"type":"BPE","vocab":{"a":0},"merges":[],"unk_token":"u"})", ""),
             "tokenizer.json: model.unk_token: is not in the vocabulary");
-  EXPECT_EQ(with(ok, R"(,"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Precompiled"}]})"),
-            "tokenizer.json: normalizer.normalizers[1]: 'Precompiled' is not supported");
+  EXPECT_EQ(with(ok, R"(,"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Odd"}]})"),
+            "tokenizer.json: normalizer.normalizers[1]: 'Odd' is not supported");
   EXPECT_EQ(
       with(ok, R"(,"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"("},"behavior":"Isolated"}]})"),
       "tokenizer.json: pre_tokenizer.pretokenizers[0].pattern.Regex: at byte 1: missing closing parenthesis");
   EXPECT_EQ(with(ok, R"(,"pre_tokenizer":{"type":"Split","pattern":{"String":"x"},"behavior":"Odd"})").substr(0, 38),
             "tokenizer.json: pre_tokenizer.behavior");
-  EXPECT_EQ(with(ok, R"(,"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},{"type":"Digits"}]})"),
-            "tokenizer.json: pre_tokenizer.pretokenizers[1]: 'Digits after ByteLevel' is not supported");
-  EXPECT_EQ(with(ok, R"(,"decoder":{"type":"WordPiece"})"), "tokenizer.json: decoder: 'WordPiece' is not supported");
+  EXPECT_EQ(with(ok, R"(,"pre_tokenizer":{"type":"FixedLength","length":0})"),
+            "tokenizer.json: pre_tokenizer.length: expected a positive number");
+  EXPECT_EQ(with(ok, R"(,"decoder":{"type":"Odd"})"), "tokenizer.json: decoder: 'Odd' is not supported");
+  EXPECT_EQ(with(ok, R"(,"normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"})").substr(0, 54),
+            "tokenizer.json: normalizer.precompiled_charsmap: the p");
+  EXPECT_EQ(with(ok, R"(,"truncation":{"max_length":-1})"),
+            "tokenizer.json: truncation.max_length: expected a number that is not negative");
   EXPECT_EQ(with(ok, R"(,"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}}]})"),
             "tokenizer.json: post_processor.special_tokens.<s>.ids: expected an array");
   EXPECT_EQ(with(ok, R"(,"added_tokens":[{"id":-5,"content":"x"}])"), "tokenizer.json: added_tokens[0].id: expected an id");
@@ -227,7 +236,7 @@ TEST(TokenizerJson, ErrorsNameThePath) {
 TEST(TokenizerJson, ARegexThatGivesUpLosesNoText) {
   const auto tokenizer = Load(
       R"({"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]},
-          "pre_tokenizer":{"type":"Split","pattern":{"Regex":"(?:a+)+$|b"},"behavior":"Removed","invert":true}})");
+          "pre_tokenizer":{"type":"Split","pattern":{"Regex":"(?:a+)+\\b$|b"},"behavior":"Removed","invert":true}})");
   EXPECT_EQ(tokenizer->Encode("ba", false), (std::vector<TokenId>{1, 0}));
   const std::string hard = "b" + std::string(60, 'a') + "b";
   EXPECT_EQ(tokenizer->Encode(hard, false).size(), hard.size());
@@ -310,8 +319,8 @@ TEST(Gguf, SpecialTokensAndErrors) {
   EXPECT_FALSE(LoadTokenizer(vocab).ok());
   vocab.merges.back() = "\xE2\x96\x81 a";
   EXPECT_FALSE(LoadTokenizer(vocab).ok());
-  vocab.model = "t5";
-  EXPECT_EQ(LoadTokenizer(vocab).error().message, "tokenizer.ggml.model: 't5' is not supported (gpt2 and llama are)");
+  vocab.model = "rwkv";
+  EXPECT_EQ(LoadTokenizer(vocab).error().message, "tokenizer.ggml.model: 'rwkv' is not supported (bert, gemma4, gpt2, llama and t5 are)");
   EXPECT_FALSE(LoadTokenizer(GgufVocab{}).ok());
 }
 

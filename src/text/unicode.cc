@@ -58,6 +58,18 @@ const CharTable& CharTable::Get() {
   return table;
 }
 
+std::optional<uint32_t> CategoryMask(std::string_view name) {
+  if (name == "L") return kLetter;
+  if (name == "N") return kNumber;
+  if (name == "M") return kMark;
+  if (name == "P") return kPunct;
+  if (name == "S") return kSymbol;
+  constexpr std::string_view kNames = "CnLuLlLtLmLoMnMcMeNdNlNoPcPdPsPePiPfPoSmScSkSoZsZlZpCcCfCsCo";
+  for (size_t i = 1; i * 2 < kNames.size(); ++i)
+    if (kNames.substr(i * 2, 2) == name) return 1u << i;
+  return std::nullopt;
+}
+
 bool IsWord(uint32_t cp) {
   constexpr uint32_t kWord = kLetter | kMark | Bit(Category::kNd) | Bit(Category::kNl) | Bit(Category::kPc);
   if ((CharTable::Get().Bits(cp) & kWord) != 0) return true;

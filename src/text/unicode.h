@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ constexpr uint32_t kNumber = Bit(Category::kNd) | Bit(Category::kNl) | Bit(Categ
 constexpr uint32_t kPunct = Bit(Category::kPc) | Bit(Category::kPd) | Bit(Category::kPs) | Bit(Category::kPe) | Bit(Category::kPi) |
                             Bit(Category::kPf) | Bit(Category::kPo);
 constexpr uint32_t kSymbol = Bit(Category::kSm) | Bit(Category::kSc) | Bit(Category::kSk) | Bit(Category::kSo);
+// The bits of "L", "Lu", "N"...; nullopt: not a category.
+std::optional<uint32_t> CategoryMask(std::string_view name);
 constexpr uint32_t kSpaceBit = 1u << 31;  // the White_Space property; the bits below it are categories
 
 // One bit set of the table above per code point. Thread: immutable; any.
@@ -78,9 +81,15 @@ struct NewerRange {
   Category category;
 };
 std::span<const NewerRange> NewerRanges();
+bool IsNewer(uint32_t cp);  // is in one of them
 
 bool IsPunctuation(uint32_t cp);  // as the Punctuation pre-tokeniser has it: its library's Unicode is older
 bool IsWord(uint32_t cp);         // \w of UTS #18, as in Rust's regex
+// Oniguruma's \w: no joiners, but six numbers of Latin-1.
+inline bool IsOnigurumaWord(uint32_t cp) {
+  if (cp == 0xB2 || cp == 0xB3 || cp == 0xB9 || (cp >= 0xBC && cp <= 0xBE)) return true;
+  return cp != 0x200C && cp != 0x200D && IsWord(cp);
+}
 
 // The code point at text[pos] of valid UTF-8; `length` is its byte count. Precondition: pos < text.size().
 inline uint32_t CodePointAt(std::string_view text, size_t pos, size_t* length) {

@@ -1,5 +1,6 @@
 // The small differences between Unicode versions; see docs/tokenizers.md for how they were found.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <iterator>
 
 #include "text/unicode.h"
@@ -61,6 +62,12 @@ constexpr uint32_t kNotPunctuation[][2] = {
 }  // namespace
 
 std::span<const NewerRange> NewerRanges() { return kNewer; }
+
+bool IsNewer(uint32_t cp) {
+  const auto at =
+      std::lower_bound(std::begin(kNewer), std::end(kNewer), cp, [](const NewerRange& r, uint32_t value) { return r.last < value; });
+  return at != std::end(kNewer) && at->first <= cp;
+}
 
 bool IsPunctuation(uint32_t cp) {
   if (cp < 0x80) return cp > 0x20 && cp < 0x7F && (CharTable::Get().Bits(cp) & (kPunct | kSymbol)) != 0;

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "serve/json_reader.h"
+#include "serve/logit_processors.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -23,9 +24,7 @@ Status RefuseFields(const Json& body, std::initializer_list<std::string_view> na
   return {};
 }
 
-Status RefuseCommonFields(const Json& body) {
-  return RefuseFields(body, {"lora_path", "session_params", "custom_logit_processor", "return_hidden_states", "return_routed_experts"});
-}
+Status RefuseCommonFields(const Json& body) { return RefuseFields(body, {"lora_path", "session_params", "return_routed_experts"}); }
 
 Status CheckDpRank(const Json& body, const HttpRequest& request) {
   for (const std::string_view name : {"routed_dp_rank", "data_parallel_rank"}) {
@@ -40,6 +39,30 @@ Status CheckDpRank(const Json& body, const HttpRequest& request) {
   if (error != std::errc() || end != header.data() + header.size() || rank != 0)
     return InvalidArgument(fmt::format("X-Data-Parallel-Rank must be in [0, 0], got {}.", header));
   return {};
+}
+
+Status ApplySpecials(const Specials& specials, const Json& custom_params, const ApiContext& context, GenerateRequest& request) {
+  if (specials.return_hidden_states) {
+    if (!context.config.enable_return_hidden_states)
+      return InvalidArgument("return_hidden_states: this server was started without --enable-return-hidden-states.");
+    request.hidden = GenerateRequest::Hidden::kAll;
+  }
+  // The one member that SGLang's engine itself reads.
+  Json others = custom_params;
+  if (const Json* budget = custom_params.find("thinking_budget"); budget != nullptr) {
+    if (!budget->is_null() && (!budget->is_int() || budget->as_int() < 0))
+      return InvalidArgument(fmt::format("custom_params.thinking_budget: expected an integer of at least 0, got {}", DumpJson(*budget)));
+    if (budget->is_int()) request.thinking_budget = budget->as_int();
+    std::erase_if(others.as_object(), [](const Json::Member& m) { return m.first == "thinking_budget"; });
+  }
+  if (specials.logit_processor.empty()) {
+    if (!IsInert(others))
+      return InvalidArgument("custom_params: nothing uses them without custom_logit_processor, but for thinking_budget.");
+    return {};
+  }
+  if (!context.config.enable_custom_logit_processor)
+    return InvalidArgument("custom_logit_processor: this server was started without --enable-custom-logit-processor.");
+  return ApplyLogitProcessor(specials.logit_processor, others, context.backend.info().vocab_size, request.sampling);
 }
 
 Status CheckSamples(size_t prompts, int64_t n) {
