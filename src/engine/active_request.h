@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "engine/sessions.h"
@@ -41,6 +42,9 @@ class ActiveRequest {
   Range PromptLogitsWanted(const PlanRow& row) const;
   void TakePromptLogits(int64_t position, std::span<const float> logits);  // in ascending order of position
 
+  // Before the first Sample; at most once.
+  void Constrain(std::unique_ptr<OutputConstraint> constraint) { constraint_ = std::move(constraint); }
+
   // Positions of this row whose hidden states are wanted; those of the prompt are given once.
   Range HiddenWanted(const PlanRow& row) const;
   void TakeHidden(int64_t position, std::span<const float> hidden);  // in ascending order of position
@@ -56,6 +60,7 @@ class ActiveRequest {
   void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
 
  private:
+  bool Constrained(Sampled& sampled);
   PositionLogprob ToPosition(const SamplerState::Choice& choice) const;
   SamplerState::Wanted wanted() const;
 
@@ -68,6 +73,7 @@ class ActiveRequest {
   StreamDecoder decoder_;
   StopMatcher matcher_;
   SamplerState sampler_;
+  std::unique_ptr<OutputConstraint> constraint_;
 
   std::shared_ptr<SessionNode> session_;  // null: in no session
 

@@ -5,51 +5,13 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
-#include <exception>
-#include <random>
-#include <thread>
-#include <unordered_map>
-#include <unordered_set>
-#include <variant>
 
 #include "base/check.h"
-#include "base/clock.h"
-#include "base/inbox.h"
-#include "base/thread_role.h"
-#include "engine/active_request.h"
-#include "engine/load.h"
-#include "engine/sessions.h"
-#include "engine/step_log.h"
-#include "engine/weights_update.h"
+#include "engine/engine_impl.h"
 #include "obs/log.h"
 
 namespace sgl {
 namespace {
-
-struct SubmitMessage {
-  RequestId id;
-  std::string rid;
-  GenerateRequest request;
-  Sink sink;
-  std::vector<Regex> stop_regex;
-};
-struct AbortMessage {
-  enum class What { kId, kRid, kAll } what = What::kAll;
-  RequestId id{};
-  std::string rid;
-};
-struct FlushMessage {
-  TimePoint deadline;
-  std::function<void(bool)> done;
-};
-struct ControlMessage {
-  ControlRequest request;
-  ControlDone done;
-};
-struct WakeMessage {};
-using Message = std::variant<WakeMessage, SubmitMessage, AbortMessage, FlushMessage, ControlMessage>;
 
 // Clients must be told even when memory is short for a while.
 template <class F>
@@ -73,121 +35,6 @@ bool IsRidOrMember(const std::string& rid, const std::string& asked) {
 }
 
 }  // namespace
-
-struct Engine::Impl {
-  explicit Impl(const EngineConfig& config, LoadedModel loaded)
-      : config_(config),
-        loaded_(std::move(loaded)),
-        inbox_(static_cast<size_t>(config.max_queued_inbox)),
-        scheduler_(std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache)),
-        step_log_(config.decode_log_interval) {
-    info_.store(&infos_.emplace_back(loaded_.info));
-    std::random_device entropy;
-    seed_base_ = config.random_seed ? static_cast<uint64_t>(*config.random_seed) : (uint64_t{entropy()} << 32 | entropy());
-    const EngineInfo& info = loaded_.info;
-    probe_.max_total_tokens.Set(static_cast<double>(info.max_total_tokens));
-    probe_.max_running_reqs.Set(info.max_running_requests);
-    probe_.page_size.Set(info.page_size);
-    probe_.pages.Set(static_cast<double>(info.max_total_tokens / info.page_size));
-    probe_.context_length.Set(static_cast<double>(info.context_length));
-    probe_.load_weights_seconds.Set(info.load_weights_s);
-    probe_.startup_seconds.Set(info.startup_s);
-    thread_ = std::thread([this] { Main(); });
-  }
-
-  ~Impl() {
-    draining_.store(true);
-    stop_.store(true);
-    (void)inbox_.Push(WakeMessage{}, true);
-    thread_.join();
-  }
-
-  // ---- any thread ----
-  Result<RequestId> Submit(GenerateRequest request, Sink sink);
-  void Post(Message message) { (void)inbox_.Push(std::move(message), true); }
-  bool Drain(std::chrono::milliseconds timeout);
-  void ForgetRid(const std::string& rid);
-
-  // ---- engine thread ----
-  void Main();
-  void HandleInbox() REQUIRES(engine_thread);
-  void Handle(Message& message) REQUIRES(engine_thread);
-  void Handle(SubmitMessage& message) REQUIRES(engine_thread);
-  void Refuse(SubmitMessage& message, const std::exception& error) REQUIRES(engine_thread);
-  void Handle(const AbortMessage& message) REQUIRES(engine_thread);
-  void AbortOne(const ActiveRequest& active) REQUIRES(engine_thread);
-  bool Step() REQUIRES(engine_thread);  // false: nothing to do
-  void RunModel(const StepPlan& plan) REQUIRES(engine_thread);
-  void AddWanted(int32_t r, const PlanRow& row, const ActiveRequest& active) REQUIRES(engine_thread);
-  void NoteProgress(const StepPlan& plan) REQUIRES(engine_thread);
-  void End(const std::vector<Ended>& ended) REQUIRES(engine_thread);
-  void StartOver(const char* what) REQUIRES(engine_thread);
-  void RecoverFrom(const std::exception& error) REQUIRES(engine_thread);
-
-  // One per ControlRequest; nothing: `done` was kept and is answered later.
-  using Answer = std::optional<Result<std::string>>;
-  Answer Do(OpenSession& open, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(CloseSession& close, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(PauseGeneration& pause, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(ContinueGeneration& go_on, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(UpdateWeights& update, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(SetWeightVersion& set, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(LimitRunningRequests& limit, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(SlowDown& slow, ControlDone& done) REQUIRES(engine_thread);
-  Answer Do(AbortByPrefix& abort, ControlDone& done) REQUIRES(engine_thread);
-  void Continue() REQUIRES(engine_thread);
-  bool holds_back() const { return paused_ || weights_ready_.load(); }  // newcomers are kept out of the scheduler
-  void ReleaseHeld() REQUIRES(engine_thread);
-  void ExchangeWeights() REQUIRES(engine_thread);
-  Status TryExchangeWeights() REQUIRES(engine_thread);
-  void ChangeInfo(EngineInfo info) REQUIRES(engine_thread) { info_.store(&infos_.emplace_back(std::move(info))); }
-  void WhenIdle() REQUIRES(engine_thread);
-  void PublishStats() REQUIRES(engine_thread);
-
-  const EngineConfig config_;
-  LoadedModel loaded_;
-  SteadyClock clock_;
-  Inbox<Message> inbox_;
-  uint64_t seed_base_ = 0;
-
-  std::atomic<bool> stop_{false}, draining_{false};
-  std::atomic<uint64_t> next_id_{1};
-  Mutex rids_mutex_;  // not a message: Submit must refuse a duplicate before it returns
-  std::unordered_set<std::string> rids_ GUARDED_BY(rids_mutex_);
-  std::condition_variable_any all_ended_;
-  mutable Mutex stats_mutex_;  // a snapshot for other threads; copied in and out once a step
-  EngineStats stats_ GUARDED_BY(stats_mutex_);
-
-  std::deque<EngineInfo> infos_;  // every version stays: readers keep references, and there are few
-  std::atomic<const EngineInfo*> info_{nullptr};
-  std::atomic<uint64_t> steps_begun_{0};
-  std::atomic<bool> busy_{false};
-
-  std::unique_ptr<Scheduler> scheduler_;
-  std::unordered_map<uint64_t, std::unique_ptr<ActiveRequest>> active_;
-  Sessions sessions_;
-  TimePoint last_reap_{};
-  bool paused_ = false;
-  TimePoint paused_since_{};
-  std::vector<std::pair<SchedRequest, TimePoint>> held_;  // accepted, but kept out of the scheduler
-  double sleep_per_step_s_ = 0;
-  std::unique_ptr<WeightsUpdate> weights_update_;
-  std::atomic<bool> weights_ready_{false};  // weights_update_ has its result
-  std::vector<FlushMessage> flushes_;
-  std::vector<Message> messages_;
-  std::vector<LogitsRow> wanted_;
-  std::vector<Mat<const float>> embeds_;
-  std::vector<std::pair<RequestId, int64_t>> progressed_;  // this step's prompts that are not complete: computed tokens
-  std::vector<PrefillProgress> prefilling_;
-  std::vector<Sampled> sampled_;
-  std::vector<Ended> ended_;
-  std::vector<RequestId> stepped_;
-  std::vector<std::exception_ptr> task_errors_;
-  StepLog step_log_;
-  EngineProbe probe_;
-  bool was_idle_ = false;
-  std::thread thread_;  // last: starts when everything else is there
-};
 
 Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
   if (draining_.load()) return Error{Code::kUnavailable, "The server is shutting down."};
@@ -214,19 +61,25 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
     if (!regex.ok()) return std::move(regex).error().In(fmt::format("stop_regex '{}'", pattern));
     stop_regex.push_back(*std::move(regex));
   }
+  TRY(std::shared_ptr<PendingGrammar> grammar, StartGrammar(request.sampling));
   const std::string rid = request.rid;
   const RequestId id{next_id_.fetch_add(1)};
   {
     MutexLock lock(rids_mutex_);
-    if (!rids_.insert(rid).second) return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
+    if (!rids_.insert(rid).second) {
+      if (grammar) grammars_->Drop(grammar);
+      return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
+    }
   }
   bool accepted = false;
+  const bool known = grammar && grammar->ready();
   try {
-    accepted = inbox_.Push(SubmitMessage{id, rid, std::move(request), std::move(sink), std::move(stop_regex)});
+    accepted = inbox_.Push(SubmitMessage{id, rid, std::move(request), std::move(sink), std::move(stop_regex), grammar, known});
   } catch (const std::bad_alloc&) {
     LOG_WARNING("Request {} refused: out of memory", rid);
   }
   if (!accepted) {
+    if (grammar) grammars_->Drop(grammar);
     ForgetRid(rid);
     return Error{Code::kExhausted, "The request queue is full."};
   }
@@ -273,7 +126,7 @@ void Engine::Impl::Handle(SubmitMessage& message) {
       status = joined.error();
     }
     for (const RequestId id : replaced)
-      if (const auto found = active_.find(Index(id)); found != active_.end()) AbortOne(*found->second);
+      if (active_.contains(Index(id))) AbortOne(id);
   }
 
   const GenerateRequest& request = message.request;
@@ -304,22 +157,97 @@ void Engine::Impl::Handle(SubmitMessage& message) {
   active->set_session(std::move(node));
   active_.emplace(Index(message.id), std::move(active)).first->second->set_sink(std::move(message.sink));
   message.sink = nullptr;
-  if (status.ok()) {
-    if (holds_back()) {
-      held_.emplace_back(std::move(scheduled), now);
-      return;
-    }
-    status = scheduler_->Add(std::move(scheduled), now);
+  if (!status.ok()) {
+    if (message.grammar) grammars_->Drop(message.grammar);
+    End({{message.id, Finish::Abort(status.error().message, 400, "BadRequestError")}});
+    return;
   }
-  if (status.ok()) return;
-  const Error& error = status.error();
-  const bool unavailable = error.code == Code::kExhausted || error.code == Code::kUnavailable;
-  End({{message.id, Finish::Abort(error.message, unavailable ? 503 : 400, unavailable ? "ServiceUnavailableError" : "BadRequestError")}});
+  if (message.grammar) {
+    probe_.grammars.Add(1);
+    if (message.grammar_known) probe_.grammar_cache_hits.Add(1);
+    compiling_.push_back({std::move(scheduled), std::move(message.grammar), message.grammar_known});
+    return;
+  }
+  ActiveRequest& kept = *active_.at(Index(message.id));
+  if (kept.request().thinking_budget && !kept.request().think_end.empty()) kept.Constrain(MakeConstraint(kept, nullptr));
+  Schedule(std::move(scheduled));
 }
 
-// The scheduler only marks it; one that is held back ends at once.
-void Engine::Impl::AbortOne(const ActiveRequest& active) {
-  const RequestId id = active.id();
+std::unique_ptr<OutputConstraint> Engine::Impl::MakeConstraint(const ActiveRequest& active, std::unique_ptr<Matcher> matcher) const {
+  std::vector<TokenId> stop_ids = active.request().sampling.stop_token_ids;
+  stop_ids.insert(stop_ids.end(), loaded_.info.eos_ids.begin(), loaded_.info.eos_ids.end());
+  return std::make_unique<OutputConstraint>(std::move(matcher), active.request().think_end, active.request().thinking_budget,
+                                            std::move(stop_ids), loaded_.info.vocab_size);
+}
+
+// To the scheduler, or to those who are held back.
+void Engine::Impl::Schedule(SchedRequest request) {
+  const TimePoint now = clock_.Now();
+  if (holds_back()) {
+    held_.emplace_back(std::move(request), now);
+    return;
+  }
+  const RequestId id = request.id;
+  const Status added = scheduler_->Add(std::move(request), now);
+  if (added.ok()) return;
+  const Error& error = added.error();
+  const bool unavailable = error.code == Code::kExhausted || error.code == Code::kUnavailable;
+  End({{id, Finish::Abort(error.message, unavailable ? 503 : 400, unavailable ? "ServiceUnavailableError" : "BadRequestError")}});
+}
+
+// Requests whose grammar has become ready go to the scheduler, or end with what is wrong with it.
+void Engine::Impl::PollGrammars() {
+  for (size_t i = 0; i < compiling_.size();) {
+    if (!compiling_[i].grammar->ready()) {
+      ++i;
+      continue;
+    }
+    Compiling ready = std::move(compiling_[i]);
+    compiling_.erase(compiling_.begin() + static_cast<std::ptrdiff_t>(i));
+    const RequestId id = ready.request.id;
+    const Result<std::shared_ptr<const Grammar>>& result = ready.grammar->result();
+    if (!ready.known) probe_.grammar_compile.Observe(ready.grammar->compile_ms() / 1000);
+    if (!result.ok()) {
+      probe_.grammars_aborted.Add(1);
+      End({{id, Finish::Abort(
+                    fmt::format("Failed to compile {} grammar: {}", GrammarKindName(ready.grammar->key().kind), result.error().message),
+                    400, "BadRequestError")}});
+      continue;
+    }
+    ActiveRequest& active = *active_.at(Index(id));
+    active.Constrain(MakeConstraint(active, (*result)->NewMatcher()));
+    Schedule(std::move(ready.request));
+  }
+  probe_.grammar_queue_reqs.Set(static_cast<double>(compiling_.size()));
+}
+
+// The key of the grammar that a request asks for, as SGLang orders them.
+Result<std::shared_ptr<PendingGrammar>> Engine::Impl::StartGrammar(const SamplingParams& sampling) {
+  const std::pair<GrammarKind, const std::optional<std::string>*> asked[] = {{GrammarKind::kJsonSchema, &sampling.json_schema},
+                                                                             {GrammarKind::kRegex, &sampling.regex},
+                                                                             {GrammarKind::kEbnf, &sampling.ebnf},
+                                                                             {GrammarKind::kStructuralTag, &sampling.structural_tag}};
+  for (const auto& [kind, text] : asked) {
+    if (!*text) continue;
+    if (!grammars_)
+      return InvalidArgument(
+          "Grammar-based generation (json_schema, regex, ebnf, structural_tag) is not supported when the server is launched with grammar "
+          "backend none");
+    return grammars_->Get({kind, **text}, [this] { Post(WakeMessage{}); });
+  }
+  return std::shared_ptr<PendingGrammar>();
+}
+
+// The scheduler only marks it; one that it does not know yet ends at once.
+void Engine::Impl::AbortOne(RequestId id) {
+  const auto at = std::find_if(compiling_.begin(), compiling_.end(), [&](const Compiling& c) { return c.request.id == id; });
+  if (at != compiling_.end()) {
+    grammars_->Drop(at->grammar);
+    probe_.grammars_aborted.Add(1);
+    compiling_.erase(at);
+    End({{id, Finish::Abort("Aborted by AbortReq.")}});
+    return;
+  }
   const auto held = std::find_if(held_.begin(), held_.end(), [&](const auto& entry) { return entry.first.id == id; });
   if (held == held_.end()) return scheduler_->Abort(id, Finish::Abort("Aborted"));
   held_.erase(held);
@@ -333,13 +261,13 @@ void Engine::Impl::Handle(const AbortMessage& message) {
   else
     for (const auto& [id, active] : active_)
       if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid)) ids.push_back(active->id());
-  for (const RequestId id : ids)
-    if (const auto found = active_.find(Index(id)); found != active_.end()) AbortOne(*found->second);
+  for (const RequestId id : ids) AbortOne(id);
 }
 
 // It could not be taken; the client is told all the same.
 void Engine::Impl::Refuse(SubmitMessage& message, const std::exception& error) {
   active_.erase(Index(message.id));
+  if (message.grammar) grammars_->Drop(message.grammar);
   Retry([&] {
     TokenDelta delta;
     delta.id = message.id;
@@ -406,6 +334,8 @@ void Engine::Impl::StartOver(const char* what) {
   loaded_.cache = std::make_unique<KvCache>(loaded_.cache->total_pages(), loaded_.cache->page_size(), loaded_.cache->uses_tree());
   scheduler_ = std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache);
   held_.clear();
+  for (const Compiling& c : compiling_) grammars_->Drop(c.grammar);
+  compiling_.clear();
   const Finish finish = Finish::Abort(fmt::format("The scheduler had to start over: {}", what), 500, "InternalServerError");
   while (!active_.empty()) {
     const auto found = active_.begin();
@@ -494,6 +424,7 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
 }
 
 bool Engine::Impl::Step() {
+  PollGrammars();
   if (paused_) {
     End(scheduler_->SweepAborts());
     return false;
@@ -575,7 +506,7 @@ void Engine::Impl::PublishStats() {
 
 void Engine::Impl::WhenIdle() {
   const TimePoint now = clock_.Now();
-  const bool idle = scheduler_->idle() && held_.empty();
+  const bool idle = scheduler_->idle() && held_.empty() && compiling_.empty();
   if (idle && !was_idle_) {
     if (config_.check_when_idle) {
       scheduler_->CheckInvariants();
@@ -605,6 +536,7 @@ void Engine::Impl::WhenIdle() {
       continue;
     }
     if (flushable) loaded_.cache->Flush();
+    if (flushable && grammars_) grammars_->Flush();
     flushes_[i].done(flushable);
     flushes_.erase(flushes_.begin() + static_cast<std::ptrdiff_t>(i));
   }
@@ -644,6 +576,10 @@ void Engine::Impl::Main() {
     RecoverFrom(e);
   }
   const Finish bye = Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError");
+  for (const Compiling& c : std::exchange(compiling_, {})) {
+    grammars_->Drop(c.grammar);
+    End({{c.request.id, bye}});
+  }
   for (const auto& [request, since] : std::exchange(held_, {})) End({{request.id, bye}});
   for (const auto& [id, active] : active_) scheduler_->Abort(active->id(), bye);
   End(scheduler_->SweepAborts());
@@ -653,131 +589,6 @@ void Engine::Impl::Main() {
     const std::unique_ptr<WeightsUpdate> update = std::move(weights_update_);
     update->done(Error{Code::kUnavailable, "The server is shutting down."});
   }
-}
-
-// ---- control ----
-Engine::Impl::Answer Engine::Impl::Do(OpenSession& open, ControlDone&) { return sessions_.Open(open, clock_.Now()); }
-
-Engine::Impl::Answer Engine::Impl::Do(CloseSession& close, ControlDone&) {
-  sessions_.Close(close.session_id);
-  return std::string();
-}
-
-Engine::Impl::Answer Engine::Impl::Do(PauseGeneration& pause, ControlDone&) {
-  if (pause.mode == PauseMode::kAbort) {
-    Handle(AbortMessage{.what = AbortMessage::What::kAll, .id = {}, .rid = {}});
-    End(scheduler_->SweepAborts());
-  }
-  if (pause.mode == PauseMode::kRetract) scheduler_->RetractAll(clock_.Now());
-  if (!paused_) paused_since_ = clock_.Now();
-  paused_ = true;
-  was_idle_ = false;
-  WhenIdle();  // who asks after the answer sees the state after it
-  return std::string();
-}
-
-Engine::Impl::Answer Engine::Impl::Do(ContinueGeneration&, ControlDone&) {
-  Continue();
-  return std::string();
-}
-
-void Engine::Impl::Continue() {
-  if (!std::exchange(paused_, false)) return;
-  scheduler_->ForgiveTime(clock_.Now() - paused_since_);
-  was_idle_ = false;
-  ReleaseHeld();
-}
-
-void Engine::Impl::ReleaseHeld() {
-  if (holds_back()) return;
-  for (auto& [request, since] : std::exchange(held_, {})) {
-    const RequestId id = request.id;
-    if (const Status added = scheduler_->Add(std::move(request), clock_.Now()); !added.ok())
-      End({{id, Finish::Abort(added.error().message, 503, "ServiceUnavailableError")}});
-  }
-}
-
-Engine::Impl::Answer Engine::Impl::Do(UpdateWeights& update, ControlDone& done) {
-  if (weights_update_ != nullptr) return Error{Code::kUnavailable, "Another weight update is under way."};
-  LOG_INFO("Loading new weights from {}", update.model_path);
-  const int threads = loaded_.info.threads;
-  weights_update_ = std::make_unique<WeightsUpdate>(std::move(update), config_, loaded_.model->shape(),
-                                                    Runner::ScratchBytes(*loaded_.model, threads), threads, std::move(done), [this] {
-                                                      weights_ready_.store(true);
-                                                      Post(WakeMessage{});
-                                                    });
-  weights_update_->abort_before = next_id_.load();
-  return {};
-}
-
-// The new weights are there. Waits until nobody depends on the old ones: newcomers are held back while those who run finish.
-void Engine::Impl::ExchangeWeights() {
-  WeightsUpdate& update = *weights_update_;
-  if (update.result().ok() && !paused_) {
-    if (update.asked.abort_all_requests) {
-      for (const auto& [id, active] : active_)
-        if (id < update.abort_before) scheduler_->Abort(active->id(), Finish::Abort("Aborted"));
-      End(scheduler_->SweepAborts());
-    }
-    if (!scheduler_->idle()) return;
-  }
-  const Status done = TryExchangeWeights();
-  const std::unique_ptr<WeightsUpdate> ended = std::move(weights_update_);
-  weights_ready_.store(false);
-  if (!done.ok()) LOG_ERROR("The weights stay as they are: {}", done.error().message);
-  ended->done(done.ok() ? Result<std::string>("Succeeded to update model weights.") : Result<std::string>(done.error()));
-  ReleaseHeld();
-}
-
-Status Engine::Impl::TryExchangeWeights() {
-  WeightsUpdate& update = *weights_update_;
-  if (!update.result().ok()) return update.result().error();
-  if (update.asked.flush_cache && scheduler_->holds_pages())
-    return InvalidArgument(
-        "flush_cache: requests that are paused in place hold KV cache of the old weights. Pause with mode \"retract\" or \"abort\", or "
-        "send flush_cache: false.");
-  std::unique_ptr<Model> old = std::move(loaded_.model);
-  loaded_.model = *std::move(update.result());
-  loaded_.runner->Use(*loaded_.model);
-  if (update.asked.flush_cache) loaded_.cache->Flush();
-  EngineInfo info = *info_.load();
-  info.model_path = update.asked.model_path;
-  info.served_model_name = update.asked.model_path;
-  ++info.weight_updates;
-  if (update.asked.weight_version) info.weight_version = *update.asked.weight_version;
-  info.weight_bytes = loaded_.model->weight_bytes();
-  ChangeInfo(std::move(info));
-  LOG_INFO("New weights from {}", update.asked.model_path);
-  return {};
-}
-
-Engine::Impl::Answer Engine::Impl::Do(SetWeightVersion& set, ControlDone&) {
-  if (set.abort_all_requests) Handle(AbortMessage{.what = AbortMessage::What::kAll, .id = {}, .rid = {}});
-  EngineInfo info = *info_.load();
-  info.weight_version = set.version;
-  ++info.weight_updates;
-  ChangeInfo(std::move(info));
-  return std::string();
-}
-
-Engine::Impl::Answer Engine::Impl::Do(LimitRunningRequests& limit, ControlDone&) {
-  if (limit.most < 1 || limit.most > loaded_.info.max_running_requests)
-    return InvalidArgument(fmt::format("must be in [1, {}], got {}", loaded_.info.max_running_requests, limit.most));
-  scheduler_->LimitRunning(limit.most);
-  return std::string();
-}
-
-Engine::Impl::Answer Engine::Impl::Do(SlowDown& slow, ControlDone&) {
-  sleep_per_step_s_ = slow.seconds;
-  return std::string();
-}
-
-Engine::Impl::Answer Engine::Impl::Do(AbortByPrefix& abort, ControlDone&) {
-  std::vector<RequestId> ids;
-  for (const auto& [id, active] : active_)
-    if (!abort.prefix.empty() && active->request().rid.compare(0, abort.prefix.size(), abort.prefix) == 0) ids.push_back(active->id());
-  for (const RequestId id : ids) AbortOne(*active_.at(Index(id)));
-  return std::string();
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -65,6 +65,34 @@ TEST(Engine, ResultsDoNotDependOnCompanyCacheChunksPagesThreadsOrRetraction) {
   }
 }
 
+// Bytes per token: keys and values of all layers and heads; int8 has a scale of four bytes for each.
+TEST(Engine, EveryCacheTypeTakesWhatItSaysAndKeepsTheRule) {
+  int64_t full = 0;
+  for (const auto& [type, elem_bytes] :
+       {std::pair{"float32", 4}, {"float16", 2}, {"bf16", 2}, {"fp8_e5m2", 1}, {"fp8_e4m3", 1}, {"int8", 1}}) {
+    EngineConfig config = Config();
+    config.kv_cache_dtype = type;
+    auto engine = Start(config);
+    const int64_t bytes = engine->info().kv_bytes_per_token;
+    if (full == 0) full = bytes;
+    if (config.kv_cache_dtype == "int8") {
+      EXPECT_GT(bytes, full / 4) << type;
+      EXPECT_LT(bytes, full / 2) << type;
+    } else {
+      EXPECT_EQ(bytes, full * elem_bytes / 4) << type;
+    }
+    std::vector<Reply> alone;
+    for (int i = 0; i < 6; ++i) alone.push_back(RunOne(*engine, Request(i)));
+    config.page_size = 1;
+    config.sched.chunked_prefill_size = 16;
+    engine = Start(config);
+    std::vector<GenerateRequest> requests;
+    for (int i = 0; i < 6; ++i) requests.push_back(Request(i));
+    const std::vector<Reply> together = RunTogether(*engine, std::move(requests));
+    for (size_t i = 0; i < alone.size(); ++i) ExpectSame(alone[i], together[i], type);
+  }
+}
+
 TEST(Engine, ForcedRetractionHappensAndIsReported) {
   EngineConfig config = Config();
   config.sched.test_retract_interval = 3;
