@@ -75,7 +75,7 @@ void VisitModel(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
-  field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
+  field("threads", engine.threads, "compute threads; unset: one per core we may use", OptionTrait::kZeroIsUnset, Range{1, 1024});
 }
 
 // "auto", "none" and the names of every format.
