@@ -134,9 +134,6 @@ constexpr ForeignFlag kFlags[] = {
     {"swa-full-tokens-ratio", kIgnored, kOne, "", "there is one KV pool"},
     {"disable-hybrid-swa-memory", kIgnored, kNone, "", "there is one KV pool"},
     {"max-mamba-cache-size", kIgnored, kOne, "", "there is one KV pool"},
-    {"grammar-backend", kNotBuilt, kOne, "none|xgrammar", "it has no constrained decoding", "grammar_backend", "\"none\""},
-    {"constrained-json-whitespace-pattern", kNotBuilt, kOne, "", "it has no constrained decoding"},
-    {"constrained-json-disable-any-whitespace", kNotBuilt, kNone, "", "it has no constrained decoding"},
     // Parallelism.
     {"tensor-parallel-size|tp-size|tp", kNotBuilt, kOne, "1", kOneRank, "tp_size", "1"},
     {"pipeline-parallel-size|pp-size", kNotBuilt, kOne, "1", kOneRank, "pp_size", "1"},

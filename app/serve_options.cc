@@ -141,6 +141,14 @@ void VisitScheduling(ServeOptions& o, Options& field) {
   field("schedule-policy", sched.schedule_policy, "who goes first", Choices{{"fcfs", "lpm", "lof"}});
   field("schedule-conservativeness", sched.schedule_conservativeness, "above 1: admit later, retract less", Range{0, kInfinity});
   field("disable-radix-cache", engine.disable_radix_cache, "do not reuse the keys and values of common prefixes");
+  field("grammar-backend", engine.grammar_backend,
+        "structured output; xgrammar, outlines, llguidance: SGLang's names, all mean the engine's own; none: requests with a grammar are "
+        "refused",
+        Choices{{"xgrammar", "outlines", "llguidance", "none"}});
+  field("constrained-json-whitespace-pattern", engine.constrained_json_whitespace_pattern,
+        "regular expression for white space between JSON tokens; unset: any", OptionTrait::kZeroIsUnset);
+  field("constrained-json-disable-any-whitespace", engine.constrained_json_disable_any_whitespace,
+        "JSON with exactly ', ' and ': ' between its parts");
   field("random-seed", engine.random_seed, "seed of sampling; unset: a random one");
 }
 

@@ -97,7 +97,7 @@ TEST(ServeOptions, WhatWouldChangeBehaviourFails) {
             "argument --speculative-algorithm: 'EAGLE' is not available in this build: it has no speculative decoding");
   EXPECT_EQ(Parsed({"--tp-size", "2"}).error, "argument --tp-size: '2' is not available in this build: it runs as one rank in one process");
   EXPECT_NE(Parsed({"--enable-lora"}).error, "");
-  EXPECT_NE(Parsed({"--grammar-backend", "outlines"}).error, "");
+  EXPECT_NE(Parsed({"--grammar-backend", "guidance"}).error, "");
   EXPECT_EQ(Parsed({"--grammar-backend", "none", "--dp-size", "1", "--disaggregation-mode", "null"}).error, "");
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "obs/log.h"
 
 namespace sgl {
 
@@ -95,8 +96,34 @@ void ActiveRequest::DeliverProgress(int64_t computed_prompt_tokens) {
 }
 
 void ActiveRequest::Sample(std::span<float> logits) {
-  choice_ = sampler_.Sample(logits, static_cast<int64_t>(request_.prompt.size()) + output_tokens_, wanted());
+  std::span<const uint32_t> allowed;
+  bool at_end = false;
+  if (constraint_) {
+    allowed = constraint_->Fill();
+    at_end = constraint_->only_stop();
+  }
+  choice_ = sampler_.Sample(logits, static_cast<int64_t>(request_.prompt.size()) + output_tokens_, wanted(), allowed, at_end);
   has_choice_ = true;
+}
+
+// The grammar's word on the chosen token: true when it ends the request here.
+bool ActiveRequest::Constrained(Sampled& sampled) {
+  if (choice_.is_nan && constraint_->nothing_allowed()) {
+    sampled.hit = Finish::Abort("The grammar allows no further token after this text.", 400, "BadRequestError");
+    return true;
+  }
+  if (choice_.is_nan) return false;
+  switch (constraint_->Accept(choice_.token)) {
+    case OutputConstraint::Verdict::kGoesOn: return false;
+    case OutputConstraint::Verdict::kRejected:
+      LOG_ERROR("The grammar of request {} rejected token {}, which its mask had allowed.", request_.rid, choice_.token);
+      sampled.hit = Finish::Abort("The grammar rejected a token that was sampled.", 500, "InternalServerError");
+      return true;
+    case OutputConstraint::Verdict::kEnded: break;
+  }
+  sampled.hit = Finish{};  // also where stop tokens do not count: with ignore_eos, before min_new_tokens
+  sampled.hit->matched = choice_.token;
+  return !request_.sampling.no_stop_trim;
 }
 
 Sampled ActiveRequest::Decide() {
@@ -111,6 +138,7 @@ Sampled ActiveRequest::Decide() {
   }
   sampled.token = choice_.token;
   if (max_new_tokens_ == 0) return sampled;  // only the prompt was wanted: the token does not count
+  if (constraint_ && Constrained(sampled)) return sampled;
 
   const bool at_length = output_tokens_ + 1 >= max_new_tokens_;
   const bool stop_token = std::find(stop_ids_.begin(), stop_ids_.end(), choice_.token) != stop_ids_.end();

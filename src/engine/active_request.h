@@ -1,12 +1,14 @@
 // What the engine keeps of one living request: its text so far, its sampling state, what it still owes the sink.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
+#include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "tensor/mat.h"
@@ -37,6 +39,9 @@ class ActiveRequest {
   Range PromptLogitsWanted(const PlanRow& row) const;
   void TakePromptLogits(int64_t position, std::span<const float> logits);  // in ascending order of position
 
+  // Before the first Sample; at most once.
+  void Constrain(std::unique_ptr<OutputConstraint> constraint) { constraint_ = std::move(constraint); }
+
   // Positions of this row whose hidden states are wanted; those of the prompt are given once.
   Range HiddenWanted(const PlanRow& row) const;
   void TakeHidden(int64_t position, std::span<const float> hidden);  // in ascending order of position
@@ -51,6 +56,7 @@ class ActiveRequest {
   void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
 
  private:
+  bool Constrained(Sampled& sampled);
   PositionLogprob ToPosition(const SamplerState::Choice& choice) const;
   SamplerState::Wanted wanted() const;
 
@@ -63,6 +69,7 @@ class ActiveRequest {
   StreamDecoder decoder_;
   StopMatcher matcher_;
   SamplerState sampler_;
+  std::unique_ptr<OutputConstraint> constraint_;
 
   int64_t output_tokens_ = 0;
   int64_t cached_tokens_ = 0;

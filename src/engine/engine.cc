@@ -17,8 +17,10 @@
 #include "base/inbox.h"
 #include "base/thread_role.h"
 #include "engine/active_request.h"
+#include "engine/constraint.h"
 #include "engine/load.h"
 #include "engine/step_log.h"
+#include "grammar/grammar_cache.h"
 #include "obs/log.h"
 
 namespace sgl {
@@ -29,6 +31,14 @@ struct SubmitMessage {
   GenerateRequest request;
   Sink sink;
   std::vector<Regex> stop_regex;
+  std::shared_ptr<PendingGrammar> grammar;  // null: none asked for
+  bool grammar_known = false;               // it had been compiled before
+};
+// A request whose grammar is being compiled: known to the client, not yet to the scheduler.
+struct Compiling {
+  SchedRequest request;
+  std::shared_ptr<PendingGrammar> grammar;
+  bool known = false;
 };
 struct AbortMessage {
   enum class What { kId, kRid, kAll } what = What::kAll;
@@ -40,6 +50,7 @@ struct FlushMessage {
   std::function<void(bool)> done;
 };
 struct WakeMessage {};
+constexpr int kCompileThreads = 1;
 using Message = std::variant<WakeMessage, SubmitMessage, AbortMessage, FlushMessage>;
 
 // "<rid>" itself, or a member "<rid>_<index>" of its batch.
@@ -68,6 +79,7 @@ struct Engine::Impl {
     probe_.context_length.Set(static_cast<double>(info.context_length));
     probe_.load_weights_seconds.Set(info.load_weights_s);
     probe_.startup_seconds.Set(info.startup_s);
+    if (config.grammar_backend != "none") MakeGrammars();
     thread_ = std::thread([this] { Main(); });
   }
 
@@ -78,10 +90,23 @@ struct Engine::Impl {
     thread_.join();
   }
 
+  void MakeGrammars() {
+    vocabulary_ = std::make_shared<const Vocabulary>(*loaded_.tokenizer, loaded_.info.vocab_size, loaded_.info.eos_ids);
+    GrammarOptions options;
+    options.disable_any_whitespace = config_.constrained_json_disable_any_whitespace;
+    if (!config_.constrained_json_whitespace_pattern.empty()) options.whitespace_pattern = config_.constrained_json_whitespace_pattern;
+    grammars_ = std::make_unique<GrammarCache>(
+        [options, vocabulary = vocabulary_](const GrammarKey& key, const std::atomic<bool>* stop) {
+          return Grammar::Compile(key, options, vocabulary, stop);
+        },
+        kCompileThreads);
+  }
+
   // ---- any thread ----
   Result<RequestId> Submit(GenerateRequest request, Sink sink);
   void Post(Message message) { (void)inbox_.Push(std::move(message), true); }
   bool Drain(std::chrono::milliseconds timeout);
+  Result<std::shared_ptr<PendingGrammar>> StartGrammar(const SamplingParams& sampling);
   void ForgetRid(const std::string& rid);
 
   // ---- engine thread ----
@@ -89,6 +114,10 @@ struct Engine::Impl {
   void HandleInbox() REQUIRES(engine_thread);
   void Handle(SubmitMessage message) REQUIRES(engine_thread);
   void Handle(const AbortMessage& message) REQUIRES(engine_thread);
+  void Schedule(SchedRequest request) REQUIRES(engine_thread);
+  void PollGrammars() REQUIRES(engine_thread);
+  std::unique_ptr<OutputConstraint> MakeConstraint(const ActiveRequest& active, std::unique_ptr<Matcher> matcher) const;
+  void AbortOne(RequestId id) REQUIRES(engine_thread);
   bool Step() REQUIRES(engine_thread);  // false: nothing to do
   void RunModel(const StepPlan& plan) REQUIRES(engine_thread);
   void AddWanted(int32_t r, const PlanRow& row, const ActiveRequest& active) REQUIRES(engine_thread);
@@ -111,6 +140,9 @@ struct Engine::Impl {
   mutable Mutex stats_mutex_;  // a snapshot for other threads; copied in and out once a step
   EngineStats stats_ GUARDED_BY(stats_mutex_);
 
+  std::shared_ptr<const Vocabulary> vocabulary_;  // null: --grammar-backend none
+  std::unique_ptr<GrammarCache> grammars_;
+  std::vector<Compiling> compiling_;
   Scheduler scheduler_;
   std::unordered_map<uint64_t, std::unique_ptr<ActiveRequest>> active_;
   std::vector<FlushMessage> flushes_;
@@ -152,13 +184,18 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
     if (!regex.ok()) return std::move(regex).error().In(fmt::format("stop_regex '{}'", pattern));
     stop_regex.push_back(*std::move(regex));
   }
+  TRY(std::shared_ptr<PendingGrammar> grammar, StartGrammar(request.sampling));
   const std::string rid = request.rid;
   const RequestId id{next_id_.fetch_add(1)};
   {
     MutexLock lock(rids_mutex_);
-    if (!rids_.insert(rid).second) return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
+    if (!rids_.insert(rid).second) {
+      if (grammar) grammars_->Drop(grammar);
+      return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
+    }
   }
-  if (!inbox_.Push(SubmitMessage{id, std::move(request), std::move(sink), std::move(stop_regex)})) {
+  if (!inbox_.Push(SubmitMessage{id, std::move(request), std::move(sink), std::move(stop_regex), grammar, grammar && grammar->ready()})) {
+    if (grammar) grammars_->Drop(grammar);
     ForgetRid(rid);
     return Error{Code::kExhausted, "The request queue is full."};
   }
@@ -206,21 +243,98 @@ void Engine::Impl::Handle(SubmitMessage message) {
                                                 std::move(message.stop_regex), *loaded_.tokenizer,
                                                 sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
   active_.emplace(Index(message.id), std::move(active));
-  const Status added = scheduler_.Add(std::move(scheduled), now);
+  if (message.grammar) {
+    probe_.grammars.Add(1);
+    if (message.grammar_known) probe_.grammar_cache_hits.Add(1);
+    compiling_.push_back({std::move(scheduled), std::move(message.grammar), message.grammar_known});
+    return;
+  }
+  const ActiveRequest& kept = *active_.at(Index(message.id));
+  if (kept.request().thinking_budget && !kept.request().think_end.empty())
+    active_.at(Index(message.id))->Constrain(MakeConstraint(kept, nullptr));
+  Schedule(std::move(scheduled));
+}
+
+std::unique_ptr<OutputConstraint> Engine::Impl::MakeConstraint(const ActiveRequest& active, std::unique_ptr<Matcher> matcher) const {
+  std::vector<TokenId> stop_ids = active.request().sampling.stop_token_ids;
+  stop_ids.insert(stop_ids.end(), loaded_.info.eos_ids.begin(), loaded_.info.eos_ids.end());
+  return std::make_unique<OutputConstraint>(std::move(matcher), active.request().think_end, active.request().thinking_budget,
+                                            std::move(stop_ids), loaded_.info.vocab_size);
+}
+
+void Engine::Impl::Schedule(SchedRequest request) {
+  const RequestId id = request.id;
+  const Status added = scheduler_.Add(std::move(request), clock_.Now());
   if (added.ok()) return;
   const Error& error = added.error();
   const bool full = error.code == Code::kExhausted;
-  End({{message.id, Finish::Abort(error.message, full ? 503 : 400, full ? "ServiceUnavailableError" : "BadRequestError")}});
+  End({{id, Finish::Abort(error.message, full ? 503 : 400, full ? "ServiceUnavailableError" : "BadRequestError")}});
+}
+
+// Requests whose grammar has become ready go to the scheduler, or end with what is wrong with it.
+void Engine::Impl::PollGrammars() {
+  for (size_t i = 0; i < compiling_.size();) {
+    if (!compiling_[i].grammar->ready()) {
+      ++i;
+      continue;
+    }
+    Compiling ready = std::move(compiling_[i]);
+    compiling_.erase(compiling_.begin() + static_cast<std::ptrdiff_t>(i));
+    const RequestId id = ready.request.id;
+    const Result<std::shared_ptr<const Grammar>>& result = ready.grammar->result();
+    if (!ready.known) probe_.grammar_compile.Observe(ready.grammar->compile_ms() / 1000);
+    if (!result.ok()) {
+      probe_.grammars_aborted.Add(1);
+      End({{id, Finish::Abort(
+                    fmt::format("Failed to compile {} grammar: {}", GrammarKindName(ready.grammar->key().kind), result.error().message),
+                    400, "BadRequestError")}});
+      continue;
+    }
+    ActiveRequest& active = *active_.at(Index(id));
+    active.Constrain(MakeConstraint(active, (*result)->NewMatcher()));
+    Schedule(std::move(ready.request));
+  }
+  probe_.grammar_queue_reqs.Set(static_cast<double>(compiling_.size()));
+}
+
+// The key of the grammar that a request asks for, as SGLang orders them.
+Result<std::shared_ptr<PendingGrammar>> Engine::Impl::StartGrammar(const SamplingParams& sampling) {
+  const std::pair<GrammarKind, const std::optional<std::string>*> asked[] = {{GrammarKind::kJsonSchema, &sampling.json_schema},
+                                                                             {GrammarKind::kRegex, &sampling.regex},
+                                                                             {GrammarKind::kEbnf, &sampling.ebnf},
+                                                                             {GrammarKind::kStructuralTag, &sampling.structural_tag}};
+  for (const auto& [kind, text] : asked) {
+    if (!*text) continue;
+    if (!grammars_)
+      return InvalidArgument(
+          "Grammar-based generation (json_schema, regex, ebnf, structural_tag) is not supported when the server is launched with grammar "
+          "backend none");
+    return grammars_->Get({kind, **text}, [this] { Post(WakeMessage{}); });
+  }
+  return std::shared_ptr<PendingGrammar>();
+}
+
+void Engine::Impl::AbortOne(RequestId id) {
+  const auto at = std::find_if(compiling_.begin(), compiling_.end(), [&](const Compiling& c) { return c.request.id == id; });
+  if (at == compiling_.end()) {
+    scheduler_.Abort(id, Finish::Abort("Aborted"));
+    return;
+  }
+  grammars_->Drop(at->grammar);
+  probe_.grammars_aborted.Add(1);
+  compiling_.erase(at);
+  End({{id, Finish::Abort("Aborted by AbortReq.")}});
 }
 
 void Engine::Impl::Handle(const AbortMessage& message) {
   if (message.what == AbortMessage::What::kId) {
-    scheduler_.Abort(message.id, Finish::Abort("Aborted"));
+    AbortOne(message.id);
     return;
   }
+  std::vector<RequestId> ids;  // an abort may end a request at once
   for (const auto& [id, active] : active_)
-    if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid))
-      scheduler_.Abort(active->id(), Finish::Abort("Aborted"));
+    if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid)) ids.push_back(active->id());
+  for (const RequestId id : ids) AbortOne(id);
 }
 
 void Engine::Impl::HandleInbox() {
@@ -312,6 +426,7 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
 
 bool Engine::Impl::Step() {
   HandleInbox();
+  PollGrammars();
   End(scheduler_.Sweep(clock_.Now()));
   ended_.clear();
   const SchedStats before = scheduler_.stats();
@@ -375,7 +490,7 @@ void Engine::Impl::PublishStats() {
 
 void Engine::Impl::WhenIdle() {
   const TimePoint now = clock_.Now();
-  const bool idle = scheduler_.idle();
+  const bool idle = scheduler_.idle() && compiling_.empty();
   if (idle && !was_idle_) {
     if (config_.check_when_idle) {
       scheduler_.CheckInvariants();
@@ -395,6 +510,7 @@ void Engine::Impl::WhenIdle() {
       continue;
     }
     if (idle) loaded_.cache->Flush();
+    if (idle && grammars_) grammars_->Flush();
     flushes_[i].done(idle);
     flushes_.erase(flushes_.begin() + static_cast<std::ptrdiff_t>(i));
   }
@@ -415,6 +531,13 @@ void Engine::Impl::Main() {
     }
   }
   HandleInbox();
+  std::vector<Ended> left;
+  for (const Compiling& c : compiling_) {
+    grammars_->Drop(c.grammar);
+    left.push_back({c.request.id, Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError")});
+  }
+  compiling_.clear();
+  End(left);
   for (const auto& [id, active] : active_)
     scheduler_.Abort(active->id(), Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError"));
   End(scheduler_.Sweep(clock_.Now()));

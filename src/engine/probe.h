@@ -17,6 +17,9 @@ struct EngineProbe {
   Counter prefill_computed_tokens, prefill_cached_tokens, decoded_tokens;
   Counter extend_seconds, decode_seconds;
   Histogram queue_time{buckets::kQueueTime};
+  Gauge grammar_queue_reqs;
+  Counter grammars, grammar_cache_hits, grammars_aborted;
+  Histogram grammar_compile{buckets::kGrammarCompile};
 
   template <class V>
   void Visit(V&& v) const {
@@ -50,6 +53,11 @@ struct EngineProbe {
     constexpr const char* kSeconds = "seconds spent in forward passes";
     v("forward_execution_seconds_total", extend_seconds, kSeconds, {{"category", "extend"}});
     v("forward_execution_seconds_total", decode_seconds, kSeconds, {{"category", "decode"}});
+    v("num_grammar_queue_reqs", grammar_queue_reqs, "requests whose grammar is being compiled");
+    v("num_grammar_total", grammars, "requests with a grammar");
+    v("num_grammar_cache_hit_total", grammar_cache_hits, "requests whose grammar had been compiled already");
+    v("num_grammar_aborted_total", grammars_aborted, "requests whose grammar was refused or no longer waited for");
+    v("grammar_compilation_time_seconds", grammar_compile, "seconds it took to compile a grammar");
     v("queue_time_seconds", queue_time, "seconds from arrival to the first computed token");
   }
 };

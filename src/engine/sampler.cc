@@ -34,6 +34,22 @@ void FillLogprobs(std::span<const float> logits, float inv_temperature, LogitsSc
   }
 }
 
+// Tokens without a bit become impossible.
+void Forbid(std::span<const uint32_t> allowed, std::span<float> logits) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  for (size_t w = 0; w * 32 < logits.size(); ++w) {
+    const uint32_t bits = w < allowed.size() ? allowed[w] : 0;
+    if (bits == ~uint32_t{0}) continue;
+    const size_t end = std::min<size_t>(32, logits.size() - w * 32);
+    float* row = logits.data() + w * 32;
+    if (bits == 0) {
+      std::fill(row, row + end, kNever);
+    } else {
+      for (size_t i = 0; i < end; ++i) row[i] = (bits >> i & 1) != 0 ? row[i] : kNever;
+    }
+  }
+}
+
 }  // namespace
 
 double UniformAt(uint64_t seed, int64_t position) {
@@ -53,12 +69,12 @@ void SamplerState::Accept(TokenId token) {
   ++outputs_;
 }
 
-void SamplerState::Penalise(std::span<float> logits) const {
+void SamplerState::Penalise(std::span<float> logits, bool at_end) const {
   const auto frequency = static_cast<float>(params_.frequency_penalty), presence = static_cast<float>(params_.presence_penalty);
   const auto repetition = static_cast<float>(params_.repetition_penalty);
   if (frequency != 0 || presence != 0)
     for (const auto& [token, count] : counts_) logits[static_cast<size_t>(token)] -= frequency * static_cast<float>(count) + presence;
-  if (outputs_ < params_.min_new_tokens)
+  if (outputs_ < params_.min_new_tokens && !at_end)
     for (const TokenId id : stop_ids_)
       if (id >= 0 && static_cast<size_t>(id) < logits.size()) logits[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
   if (repetition != 1)
@@ -77,8 +93,10 @@ TokenId SamplerState::Draw(size_t vocabulary, int64_t position) {
   return scan_.DrawFiltered({all ? vocabulary : static_cast<size_t>(params_.top_k), params_.top_p, params_.min_p}, u);
 }
 
-SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t position, const Wanted& wanted) {
-  Penalise(logits);
+SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t position, const Wanted& wanted,
+                                          std::span<const uint32_t> allowed, bool at_end) {
+  Penalise(logits, at_end);
+  if (!allowed.empty()) Forbid(allowed, logits);
   Choice choice;
   if (!greedy_ || wanted.logprob) {
     scan_.Scan(logits, inv_temperature_);

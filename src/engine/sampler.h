@@ -38,10 +38,13 @@ class SamplerState {
     std::vector<TopLogprob> top, token_ids;
   };
   // logits: [V], overwritten. position: of the token whose logits these are; with the seed it fixes the draw.
-  Choice Sample(std::span<float> logits, int64_t position, const Wanted& wanted);
+  // allowed: one bit per token that may be chosen (bit t % 32 of word t / 32); empty: all. at_end: only a stop token may come, so
+  // min_new_tokens does not count.
+  Choice Sample(std::span<float> logits, int64_t position, const Wanted& wanted, std::span<const uint32_t> allowed = {},
+                bool at_end = false);
 
  private:
-  void Penalise(std::span<float> logits) const;
+  void Penalise(std::span<float> logits, bool at_end) const;
   TokenId Draw(size_t vocabulary, int64_t position);  // after scan_ has seen the logits
 
   SamplingParams params_;

@@ -260,8 +260,8 @@ void AppendUtf8Sequences(CodeRange range, std::vector<ByteSequence>& out) {
       }
     }
   std::string low, high;
-  AppendUtf8(low, range.first);
-  AppendUtf8(high, range.last);
+  AppendCodePoint(low, range.first);
+  AppendCodePoint(high, range.last);
   ByteSequence sequence;
   for (size_t i = 0; i < low.size(); ++i) sequence.push_back({static_cast<uint8_t>(low[i]), static_cast<uint8_t>(high[i])});
   out.push_back(std::move(sequence));
@@ -505,6 +505,36 @@ Result<DfaPtr> Intersect(std::vector<DfaPtr> operands, CompileBudget& budget) {
   TRY(Dfa dfa, Product(
                    raw, [](uint64_t bits, uint64_t all) { return bits == all; }, budget));
   return std::make_shared<const Dfa>(std::move(dfa));
+}
+
+Dfa FirstMatch(const Dfa& found, const Dfa& ends) {
+  std::array<uint8_t, 256> class_of{};
+  for (size_t b = 0; b < 256; ++b) class_of[b] = static_cast<uint8_t>(b);
+  std::unordered_map<uint64_t, uint32_t> ids;
+  std::vector<std::pair<uint32_t, uint32_t>> order;
+  std::vector<uint32_t> next;
+  std::vector<uint8_t> accept;
+  const auto intern = [&](uint32_t f, uint32_t e) {
+    const auto [it, fresh] = ids.try_emplace(uint64_t{f} << 32 | e, static_cast<uint32_t>(order.size()));
+    if (fresh) {
+      order.emplace_back(f, e);
+      accept.push_back(ends.accepts(e) ? 1 : 0);
+      next.resize(order.size() * 256, kDeadState);
+    }
+    return it->second;
+  };
+  if (!ends.empty()) intern(found.empty() ? kDeadState : 0, 0);
+  for (size_t at = 0; at < order.size(); ++at) {
+    const auto [f, e] = order[at];
+    if (f != kDeadState && found.accepts(f)) continue;  // it is over here
+    for (size_t b = 0; b < 256; ++b) {
+      const uint32_t e2 = ends.Step(e, static_cast<uint8_t>(b));
+      if (e2 == kDeadState) continue;
+      const uint32_t to = intern(f == kDeadState ? kDeadState : found.Step(f, static_cast<uint8_t>(b)), e2);
+      next[at * 256 + b] = to;
+    }
+  }
+  return Dfa::Make(class_of, 256, std::move(next), std::move(accept));
 }
 
 Result<Dfa> Complement(const Dfa& dfa, CompileBudget& budget) {

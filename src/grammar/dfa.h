@@ -80,6 +80,8 @@ const DfaPtr& AnyTextDfa();  // all valid UTF-8
 // 64 are refused by the budget. Dead operands count as not accepting for good.
 Result<Dfa> Product(std::span<const Dfa* const> operands, bool (*accepts)(uint64_t bits, uint64_t all), CompileBudget& budget);
 Result<DfaPtr> Intersect(std::vector<DfaPtr> operands, CompileBudget& budget);
+// Words of `ends` no proper prefix of which is a word of `found`.
+Dfa FirstMatch(const Dfa& found, const Dfa& ends);
 Result<Dfa> Complement(const Dfa& dfa, CompileBudget& budget);
 
 // Byte sequences that spell the code points of a range: each a list of byte ranges. Surrogates are left out.

@@ -12,6 +12,14 @@
 
 namespace sgl {
 
+// A token is its bytes; those that are not text lead nowhere.
+template <class Engine>
+bool AdvanceText(const Engine& engine, typename Engine::State& s, std::string_view bytes, FrameArena& arena) {
+  for (const char c : bytes)
+    if (!engine.Step(s, static_cast<uint8_t>(c), arena)) return false;
+  return !bytes.empty();
+}
+
 // Thread: any; masks lock themselves.
 class JsonEngine {
  public:
@@ -20,11 +28,11 @@ class JsonEngine {
       : machine_(std::move(schema), std::move(spacing)), vocabulary_(std::move(vocabulary)), masks_(kGrammarMaskBytes) {}
   const JsonMachine& machine() const { return machine_; }
   State Start() const { return machine_.Start(); }
-  bool Step(State& s, uint8_t b, Arena& arena) const { return machine_.Step(s, b, arena); }
-  bool StepToken(State&, TokenId, Arena&) const { return false; }
+  bool Step(State& s, uint8_t b, FrameArena& arena) const { return machine_.Step(s, b, arena); }
+  bool Advance(State& s, TokenId, std::string_view bytes, FrameArena& arena) const { return AdvanceText(*this, s, bytes, arena); }
   bool complete(const State& s) const { return machine_.complete(s); }
   bool finished(const State& s) const { return machine_.finished(s); }
-  void Fill(const State& s, Arena& arena, std::span<uint32_t> mask) const {
+  void Fill(const State& s, FrameArena& arena, std::span<uint32_t> mask) const {
     if (machine_.finished(s)) return;
     JsonMasker(machine_, vocabulary_->trie(), masks_, vocabulary_->shared()).Fill(s, arena, mask);
   }
@@ -65,14 +73,14 @@ class RegexEngine {
     }
   }
   State Start() const { return 0; }
-  bool Step(State& s, uint8_t b, Arena&) const {
+  bool Step(State& s, uint8_t b, FrameArena&) const {
     s = dfa_->Step(s, b);
     return s != kDeadState;
   }
-  bool StepToken(State&, TokenId, Arena&) const { return false; }
+  bool Advance(State& s, TokenId, std::string_view bytes, FrameArena& arena) const { return AdvanceText(*this, s, bytes, arena); }
   bool complete(State s) const { return dfa_->accepts(s); }
   bool finished(State s) const { return finished_[s] != 0; }
-  void Fill(State s, Arena&, std::span<uint32_t> mask) const { masks_.Fill(s, vocabulary_->trie(), mask); }
+  void Fill(State s, FrameArena&, std::span<uint32_t> mask) const { masks_.Fill(s, vocabulary_->trie(), mask); }
   const Vocabulary& vocabulary() const { return *vocabulary_; }
   size_t bytes() const { return dfa_->bytes() + masks_.bytes() + 1000; }
 

@@ -67,6 +67,8 @@ std::unordered_map<std::string_view, Text> Build() {
   table["iri-reference"] = R"([^\x00-\x20<>"{}|\\^`\x7f]*)";
   table["uri-template"] = tmpl;
   table["json-pointer"] = pointer;
+  // Necessary, not sufficient: whether brackets match is beyond an automaton.
+  table["regex"] = R"(([^*+?\\)]|\\[\s\S])([^\\]|\\[\s\S])*|)";
   table["relative-json-pointer"] = R"((0|[1-9]\d*)(#|)" + pointer + ")";
   return table;
 }

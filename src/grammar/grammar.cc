@@ -7,6 +7,8 @@
 
 #include "base/json.h"
 #include "grammar/engines.h"
+#include "grammar/rule_machine.h"
+#include "grammar/structural_tag.h"
 
 namespace sgl {
 
@@ -83,6 +85,31 @@ Result<std::shared_ptr<const Grammar>> CompileRegex(const std::string& text, std
       std::make_shared<GrammarOf<RegexEngine>>(std::make_shared<const RegexEngine>(std::move(dfa), std::move(vocabulary))));
 }
 
+Result<std::shared_ptr<const Grammar>> FromRules(RuleSource source, std::shared_ptr<const Vocabulary> vocabulary, CompileBudget& budget) {
+  TRY(RuleSet rules, BuildRules(std::move(source), budget));
+  if (rules.whole)
+    return std::shared_ptr<const Grammar>(
+        std::make_shared<GrammarOf<RegexEngine>>(std::make_shared<const RegexEngine>(rules.whole, std::move(vocabulary))));
+  auto engine = std::make_shared<const RuleEngine>(std::move(rules), std::move(vocabulary));
+  if (!engine->alive()) return InvalidArgument("no text matches this grammar");
+  return std::shared_ptr<const Grammar>(std::make_shared<GrammarOf<RuleEngine>>(std::move(engine)));
+}
+
+Result<std::shared_ptr<const Grammar>> CompileTag(const std::string& text, const GrammarOptions& options,
+                                                  std::shared_ptr<const Vocabulary> vocabulary, CompileBudget& budget) {
+  auto parsed = ParseJson(text);
+  if (!parsed.ok()) return std::move(parsed).error().In("the structural tag is not JSON");
+  const SchemaTerminal terminal = [&](const Json& schema) -> Result<std::shared_ptr<const JsonMachine>> {
+    TRY(Schema compiled, CompileSchema(schema, budget));
+    TRY(JsonSpacing spacing, Spacing(options));
+    auto machine = std::make_shared<const JsonMachine>(std::move(compiled), std::move(spacing));
+    if (!machine->satisfiable()) return InvalidArgument("no value satisfies this schema");
+    return machine;
+  };
+  TRY(RuleSource source, ParseStructuralTag(*parsed, terminal, *vocabulary));
+  return FromRules(std::move(source), std::move(vocabulary), budget);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Grammar>> Grammar::Compile(const GrammarKey& key, const GrammarOptions& options,
@@ -93,7 +120,11 @@ Result<std::shared_ptr<const Grammar>> Grammar::Compile(const GrammarKey& key, c
   switch (key.kind) {
     case GrammarKind::kJsonSchema: return CompileJson(key.text, options, std::move(vocabulary), budget);
     case GrammarKind::kRegex: return CompileRegex(key.text, std::move(vocabulary), budget);
-    default: return InvalidArgument(fmt::format("'{}' is not supported by this server.", GrammarKindName(key.kind)));
+    case GrammarKind::kEbnf: {
+      TRY(RuleSource source, ParseEbnf(key.text));
+      return FromRules(std::move(source), std::move(vocabulary), budget);
+    }
+    case GrammarKind::kStructuralTag: return CompileTag(key.text, options, std::move(vocabulary), budget);
   }
 }
 

@@ -22,6 +22,7 @@ class PendingGrammar {
   bool ready() const { return ready_.load(std::memory_order_acquire); }
   // Precondition: ready().
   const Result<std::shared_ptr<const Grammar>>& result() const { return *result_; }
+  const GrammarKey& key() const { return key_; }
   double compile_ms() const { return compile_ms_; }
 
  private:

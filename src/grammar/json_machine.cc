@@ -5,48 +5,40 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "grammar/json_detail.h"
 
 namespace sgl {
+
+using json_detail::kHashStart;
+using json_detail::Mix;
+using json_detail::Scratch;
+
 namespace {
 
 using Mode = JsonState::Mode;
 constexpr const char* kWords[] = {"null", "true", "false"};
 constexpr JsonTypeBit kWordBits[] = {kNullBit, kTrueBit, kFalseBit};
 
-uint64_t Mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
-// Polynomial hash modulo 2^61 - 1: the hash of a tail follows from those of the whole and the head.
-constexpr uint64_t kPrime = (uint64_t{1} << 61) - 1, kBase = 0x1234567890ABCDu;
-uint64_t MulMod(uint64_t a, uint64_t b) {
-  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
-  const uint64_t sum = static_cast<uint64_t>(product & kPrime) + static_cast<uint64_t>(product >> 61);
-  return sum >= kPrime ? sum - kPrime : sum;
-}
-constexpr uint64_t kHashStart = 0;
+size_t TriBytes(const JsonFrame& f) { return (f.plan->locals.size() + 7) / 8 * 8; }
+size_t Words(const JsonFrame& f) { return f.object != nullptr ? f.object->words : 0; }
+uint64_t* SeenOf(JsonFrame& f) { return reinterpret_cast<uint64_t*>(LocalsOf(f) + TriBytes(f)); }
+const uint64_t* SeenOf(const JsonFrame& f) { return SeenOf(const_cast<JsonFrame&>(f)); }
+uint32_t* ContainsOf(JsonFrame& f) { return reinterpret_cast<uint32_t*>(LocalsOf(f) + TriBytes(f)); }
+const uint32_t* ContainsOf(const JsonFrame& f) { return ContainsOf(const_cast<JsonFrame&>(f)); }
+bool Seen(const JsonFrame& f, size_t name) { return (SeenOf(f)[name / 64] >> (name % 64) & 1) != 0; }
 
-size_t TriBytes(const Frame& f) { return (f.plan->locals.size() + 7) / 8 * 8; }
-size_t Words(const Frame& f) { return f.object != nullptr ? f.object->words : 0; }
-uint64_t* SeenOf(Frame& f) { return reinterpret_cast<uint64_t*>(LocalsOf(f) + TriBytes(f)); }
-const uint64_t* SeenOf(const Frame& f) { return SeenOf(const_cast<Frame&>(f)); }
-uint32_t* ContainsOf(Frame& f) { return reinterpret_cast<uint32_t*>(LocalsOf(f) + TriBytes(f)); }
-const uint32_t* ContainsOf(const Frame& f) { return ContainsOf(const_cast<Frame&>(f)); }
-bool Seen(const Frame& f, size_t name) { return (SeenOf(f)[name / 64] >> (name % 64) & 1) != 0; }
-
-size_t FrameBytes(const Frame& f) {
-  return sizeof(Frame) + TriBytes(f) + Words(f) * 8 + (f.array != nullptr && f.array->counts_contains ? f.plan->locals.size() * 4 : 0);
+size_t FrameBytes(const JsonFrame& f) {
+  return sizeof(JsonFrame) + TriBytes(f) + Words(f) * 8 + (f.array != nullptr && f.array->counts_contains ? f.plan->locals.size() * 4 : 0);
 }
 
-Frame* Copy(const Frame& f, Arena& arena) {
+JsonFrame* Copy(const JsonFrame& f, FrameArena& arena) {
   const size_t size = FrameBytes(f);
   void* to = arena.Allocate(size);
   std::memcpy(to, &f, size);
-  return static_cast<Frame*>(to);
+  return static_cast<JsonFrame*>(to);
 }
 
-uint32_t Missing(const Frame& f, const BitRow& required) {
+uint32_t Missing(const JsonFrame& f, const BitRow& required) {
   uint32_t n = 0;
   for (size_t w = 0; w < required.size(); ++w) n += static_cast<uint32_t>(__builtin_popcountll(required[w] & ~SeenOf(f)[w]));
   return n;
@@ -54,11 +46,6 @@ uint32_t Missing(const Frame& f, const BitRow& required) {
 
 uint64_t NumberHash(const Decimal& d) {
   return Mix(static_cast<uint64_t>(d.mantissa) ^ Mix(static_cast<uint64_t>(d.mantissa >> 64) + static_cast<uint64_t>(d.exponent) * 77 + 3));
-}
-
-std::vector<Tri>& Scratch(int i) {
-  thread_local std::vector<Tri> scratch[4];
-  return scratch[i];
 }
 
 }  // namespace
@@ -90,14 +77,14 @@ bool JsonMachine::complete(const State& s) const {
   if (s.mode == Mode::kDone) return true;
   if (s.top != nullptr || s.mode != Mode::kNumber || !s.number.complete()) return false;
   State end = s;
-  Arena scratch;
+  FrameArena scratch;
   return EndNumber(end, scratch);
 }
 
 // ---- what is still possible ----
 
 // Verdicts of the value that `member` puts into `up`: may they be so?
-bool JsonMachine::VerdictsPossible(const Frame* up, const MemberPlan* member, const Tri* verdicts) const {
+bool JsonMachine::VerdictsPossible(const JsonFrame* up, const MemberPlan* member, const Tri* verdicts) const {
   if (up == nullptr) return (verdicts[0] & kTrue) != 0;
   std::vector<Tri> locals(LocalsOf(*up), LocalsOf(*up) + up->plan->locals.size());
   bool changed = false;
@@ -110,7 +97,7 @@ bool JsonMachine::VerdictsPossible(const Frame* up, const MemberPlan* member, co
   return !changed || FramePossible(*up, locals.data());
 }
 
-bool JsonMachine::FramePossible(const Frame& f, const Tri* locals) const {
+bool JsonMachine::FramePossible(const JsonFrame& f, const Tri* locals) const {
   const ValuePlan& plan = *f.plan;
   if (f.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
   std::vector<Tri> values;
@@ -140,8 +127,10 @@ bool JsonMachine::ValuePossible(const State& s, const Tri* locals, JsonTypeBit t
 
 // ---- beginning a value ----
 
-bool JsonMachine::BeginValue(State& s, const MemberPlan& member) const {
-  const Frame& f = *s.top;
+bool JsonMachine::BeginValue(State& s, const MemberPlan& full) const {
+  const JsonFrame& f = *s.top;
+  const bool simple = f.must && f.plan->conjunction;
+  const MemberPlan& member = simple ? full : plans_.Reduce(full, LocalsOf(f));
   s.plan = member.child;
   s.member = &member;
   s.mode = Mode::kValue;
@@ -153,7 +142,7 @@ bool JsonMachine::BeginValue(State& s, const MemberPlan& member) const {
       if (member.never[i] != 0) locals[i] = kFalse;
     if (!FramePossible(f, locals.data())) return false;
   }
-  if (f.must && f.plan->conjunction && member.all_needed) {
+  if ((simple && member.all_needed) || (s.plan->wanted.size() == 1 && s.plan->wanted[0] == kAnyNode)) {
     s.must = true;
     return s.plan->types != 0;
   }
@@ -171,7 +160,7 @@ bool JsonMachine::BeginValue(State& s, const MemberPlan& member) const {
   return false;
 }
 
-bool JsonMachine::Enter(State& s, JsonTypeBit type, Arena& arena) const {
+bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
   const ValuePlan& plan = *s.plan;
   const std::vector<Tri>& start = plan.start[TypeIndex(type)];
   if (s.must) {
@@ -191,7 +180,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, Arena& arena) const {
   }
   if (type != kArrayBit && type != kObjectBit) return true;
   if (s.top != nullptr && s.top->depth >= kMaxDepth) return false;
-  Frame head;
+  JsonFrame head;
   head.up = s.top;
   head.plan = &plan;
   head.member = s.member;
@@ -207,9 +196,9 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, Arena& arena) const {
   head.need_hash = s.need_hash;
   head.item_hash = s.need_hash || (head.array != nullptr && head.array->unique);
   const size_t size = FrameBytes(head);
-  auto* f = static_cast<Frame*>(arena.Allocate(size));
-  std::memcpy(static_cast<void*>(f), &head, sizeof(Frame));
-  std::memset(reinterpret_cast<std::byte*>(f) + sizeof(Frame), 0, size - sizeof(Frame));
+  auto* f = static_cast<JsonFrame*>(arena.Allocate(size));
+  std::memcpy(static_cast<void*>(f), &head, sizeof(JsonFrame));
+  std::memset(reinterpret_cast<std::byte*>(f) + sizeof(JsonFrame), 0, size - sizeof(JsonFrame));
   std::copy(start.begin(), start.end(), LocalsOf(*f));
   s.top = f;
   s.mode = type == kObjectBit ? Mode::kFirstKey : Mode::kFirstItem;
@@ -220,7 +209,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, Arena& arena) const {
 }
 
 // What follows from a frame's counts; called whenever it is made.
-void JsonMachine::Refresh(Frame& f) const {
+void JsonMachine::Refresh(JsonFrame& f) const {
   Tri* locals = LocalsOf(f);
   const size_t n = f.plan->locals.size();
   const bool simple = f.must && f.plan->conjunction;
@@ -239,7 +228,7 @@ void JsonMachine::Refresh(Frame& f) const {
   }
 }
 
-Tri JsonMachine::ObjectTri(const Frame& f, size_t i, bool at_end) const {
+Tri JsonMachine::ObjectTri(const JsonFrame& f, size_t i, bool at_end) const {
   const Tri now = LocalsOf(f)[i];
   const ObjectLocal& local = f.object->locals[i];
   if (now == kFalse || local.spec == nullptr) return now;
@@ -254,7 +243,7 @@ Tri JsonMachine::ObjectTri(const Frame& f, size_t i, bool at_end) const {
   return kOpen;
 }
 
-Tri JsonMachine::ArrayTri(const Frame& f, size_t i, bool at_end) const {
+Tri JsonMachine::ArrayTri(const JsonFrame& f, size_t i, bool at_end) const {
   const Tri now = LocalsOf(f)[i];
   const ArraySpec* a = f.array->locals[i];
   if (now == kFalse || a == nullptr) return now;
@@ -272,7 +261,7 @@ Tri JsonMachine::ArrayTri(const Frame& f, size_t i, bool at_end) const {
 // ---- ending a value ----
 
 // locals: the value's, decided; null: all true.
-bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, Arena& arena, const Frame* self) const {
+bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameArena& arena, const JsonFrame* self) const {
   const ValuePlan& plan = *s.plan;
   const Tri* verdicts = nullptr;  // all true
   if (locals != nullptr) {
@@ -296,10 +285,10 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, Arena& ar
     s.mode = Mode::kDone;
     return true;
   }
-  const Frame& old = *s.top;
+  const JsonFrame& old = *s.top;
   const MemberPlan& member = *s.member;
   const size_t n = old.plan->locals.size();
-  Frame* f = Copy(old, arena);
+  JsonFrame* f = Copy(old, arena);
   Tri* now = LocalsOf(*f);
   bool failed = false;
   for (size_t i = 0; i < n; ++i) {
@@ -338,8 +327,8 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, Arena& ar
   return true;
 }
 
-bool JsonMachine::EndContainer(State& s, Arena& arena) const {
-  const Frame& f = *s.top;
+bool JsonMachine::EndContainer(State& s, FrameArena& arena) const {
+  const JsonFrame& f = *s.top;
   const size_t n = f.plan->locals.size();
   const bool simple = f.must && f.plan->conjunction;
   std::vector<Tri>& locals = Scratch(2);
@@ -359,7 +348,7 @@ bool JsonMachine::EndContainer(State& s, Arena& arena) const {
 
 // ---- keys ----
 
-bool JsonMachine::NamePossible(const Frame& f, uint32_t name) const {
+bool JsonMachine::NamePossible(const JsonFrame& f, uint32_t name) const {
   if (Seen(f, name)) return false;
   const MemberPlan& member = plans_.Named(*f.plan, *f.object, static_cast<int>(name));
   if (f.object->bounded && f.must && f.plan->conjunction)
@@ -374,7 +363,7 @@ bool JsonMachine::NamePossible(const Frame& f, uint32_t name) const {
   return BeginValue(probe, member);
 }
 
-bool JsonMachine::NamesBelow(const Frame& f, uint32_t node) const {
+bool JsonMachine::NamesBelow(const JsonFrame& f, uint32_t node) const {
   const NameTrie::Node& n = f.object->trie->nodes[node];
   for (uint32_t i = n.low; i < n.high; ++i)
     if (NamePossible(f, i)) return true;
@@ -382,14 +371,14 @@ bool JsonMachine::NamesBelow(const Frame& f, uint32_t node) const {
 }
 
 bool JsonMachine::KeyAlive(const State& s) const {
-  const Frame& f = *s.top;
+  const JsonFrame& f = *s.top;
   if (f.view->live[s.s1] != 0 && !f.full) return true;
   return s.s0 != kDeadState && NamesBelow(f, s.s0);
 }
 
-bool JsonMachine::MoreKeys(const Frame& f) const { return (f.view->live[0] != 0 && !f.full) || NamesBelow(f, 0); }
+bool JsonMachine::MoreKeys(const JsonFrame& f) const { return (f.view->live[0] != 0 && !f.full) || NamesBelow(f, 0); }
 
-bool JsonMachine::MoreItems(const Frame& f) const {
+bool JsonMachine::MoreItems(const JsonFrame& f) const {
   const bool simple = f.must && f.plan->conjunction;
   if (simple)
     for (const ArraySpec* a : f.array->locals)
@@ -404,8 +393,8 @@ bool JsonMachine::MoreItems(const Frame& f) const {
   return FramePossible(f, locals.data());
 }
 
-bool JsonMachine::CloseKey(State& s, Arena& arena) const {
-  const Frame& f = *s.top;
+bool JsonMachine::CloseKey(State& s, FrameArena& arena) const {
+  const JsonFrame& f = *s.top;
   if (!f.object->keys->boundary(s.s1)) return false;
   const int32_t name = s.s0 != kDeadState ? f.object->trie->nodes[s.s0].name : -1;
   const MemberPlan* member = nullptr;
@@ -421,7 +410,7 @@ bool JsonMachine::CloseKey(State& s, Arena& arena) const {
   // The key counts from here on; its value's verdicts come later.
   State after = s;
   if (!BeginValue(after, *member)) return false;
-  Frame* next = Copy(f, arena);
+  JsonFrame* next = Copy(f, arena);
   ++next->count;
   if (name >= 0) {
     SeenOf(*next)[static_cast<size_t>(name) / 64] |= uint64_t{1} << (name % 64);
@@ -454,169 +443,6 @@ bool JsonMachine::CloseKey(State& s, Arena& arena) const {
   return true;
 }
 
-// ---- strings ----
-
-bool JsonMachine::StringPossible(const State& s) const {
-  const ValuePlan& plan = *s.plan;
-  const StringPlan& p = *s.string;
-  std::vector<Tri>& locals = Scratch(3);
-  locals = plan.start[TypeIndex(kStringBit)];
-  const BitRow& alive = p.multi->alive(s.s0);
-  for (size_t i = 0; i < locals.size(); ++i) {
-    if (p.relevant[i] == 0) continue;
-    const SchemaNode& n = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])];
-    if (p.track_of_local[i] >= 0 && !TestBit(alive, static_cast<size_t>(p.track_of_local[i]))) locals[i] = kFalse;
-    if (n.max_length != kEndless && s.size > n.max_length) locals[i] = kFalse;
-    if (locals[i] == kOpen && p.track_of_local[i] < 0 && s.size >= n.min_length && n.max_length == kEndless) locals[i] = kTrue;
-  }
-  return ValuePossible(s, locals.data(), kStringBit);
-}
-
-bool JsonMachine::TextByte(State& s, uint8_t b) const {
-  if (s.mode == Mode::kKey) {
-    s.hash = AppendHash(s.hash, b);
-    ++s.size;
-    s.s1 = s.top->object->keys->Step(s.s1, b);
-    if (s.s1 == kDeadState) return false;
-    if (s.s0 != kDeadState) s.s0 = s.top->object->trie->Step(s.s0, b);
-    return KeyAlive(s);
-  }
-  if (s.need_hash) s.hash = AppendHash(s.hash, b);
-  if ((b & 0xC0) != 0x80) ++s.size;
-  const StringPlan& p = *s.string;
-  if (p.simple) {
-    s.s0 = p.dfa->Step(s.s0, b);
-    if (s.s0 == kDeadState) return false;
-    if (p.max != kEndless && s.size + p.dfa->shortest(s.s0) > p.max) return false;
-    return !p.has_finite || p.dfa->longest(s.s0) == kEndless || s.size + p.dfa->longest(s.s0) >= p.min;
-  }
-  const uint32_t before = s.s0;
-  s.s0 = p.multi->Step(before, b);
-  if (s.s0 == kDeadState) return false;
-  if (!p.has_lengths && p.multi->alive_id(before) == p.multi->alive_id(s.s0)) return true;
-  return StringPossible(s);
-}
-
-bool JsonMachine::TextCode(State& s, uint32_t code) const {
-  std::string bytes;
-  AppendUtf8(bytes, code);
-  for (const char c : bytes)
-    if (!TextByte(s, static_cast<uint8_t>(c))) return false;
-  return true;
-}
-
-// Some character of the range goes on from here.
-bool JsonMachine::AnyAlive(const State& s, CodeRange range) const {
-  std::vector<ByteSequence> sequences;
-  AppendUtf8Sequences(range, sequences);
-  const auto try_from = [&](auto&& self, const State& at, const ByteSequence& sequence, size_t i) -> bool {
-    if (i == sequence.size()) return true;
-    for (int b = sequence[i].first; b <= sequence[i].last; ++b) {
-      State next = at;
-      if (TextByte(next, static_cast<uint8_t>(b)) && self(self, next, sequence, i + 1)) return true;
-    }
-    return false;
-  };
-  return std::any_of(sequences.begin(), sequences.end(), [&](const ByteSequence& q) { return try_from(try_from, s, q, 0); });
-}
-
-// The digits read so far of \uXXXX can become a character that may stand here.
-bool JsonMachine::EscapeAlive(const State& s) const {
-  const int left = s.escape >= 2 && s.escape <= 5 ? 6 - s.escape : 4;
-  const uint32_t read = s.escape >= 2 && s.escape <= 5 ? s.hex : 0;
-  const uint32_t low = read << (4 * left), high = low | ((1u << (4 * left)) - 1);
-  State plain = s;
-  plain.escape = 0;
-  plain.high = 0;
-  if (s.high != 0) {
-    const uint32_t from = std::max(low, 0xDC00u), to = std::min(high, 0xDFFFu);
-    const uint32_t base = 0x10000 + ((uint32_t{s.high} - 0xD800) << 10);
-    return from <= to && AnyAlive(plain, {base + (from - 0xDC00), base + (to - 0xDC00)});
-  }
-  if (low < 0xD800 && AnyAlive(plain, {low, std::min(high, 0xD7FFu)})) return true;
-  if (high > 0xDFFF && AnyAlive(plain, {std::max(low, 0xE000u), high})) return true;
-  const uint32_t from = std::max(low, 0xD800u), to = std::min(high, 0xDBFFu);
-  return from <= to && AnyAlive(plain, {0x10000 + ((from - 0xD800) << 10), 0x10000 + ((to - 0xD800) << 10) + 0x3FF});
-}
-
-bool JsonMachine::Escape(State& s, uint8_t b) const {
-  if (s.escape == 1) {
-    static constexpr char kShort[] = "\"\\/bfnrt", kMeans[] = "\"\\/\b\f\n\r\t";
-    if (b == 'u') {
-      s.escape = 2;
-      s.hex = 0;
-      return EscapeAlive(s);
-    }
-    const char* at = b == 0 ? nullptr : std::strchr(kShort, b);
-    if (at == nullptr) return false;
-    s.escape = 0;
-    return TextByte(s, static_cast<uint8_t>(kMeans[at - kShort]));
-  }
-  if (s.escape == 6 || s.escape == 7) {
-    if (b != (s.escape == 6 ? '\\' : 'u')) return false;
-    s.escape = s.escape == 6 ? 7 : 2;
-    s.hex = 0;
-    return true;
-  }
-  const int digit = b >= '0' && b <= '9' ? b - '0' : (b | 32) >= 'a' && (b | 32) <= 'f' ? (b | 32) - 'a' + 10 : -1;
-  if (digit < 0) return false;
-  s.hex = static_cast<uint16_t>(s.hex << 4 | digit);
-  ++s.escape;
-  if (s.escape < 6) return EscapeAlive(s);
-  if (s.high != 0) {
-    if (s.hex < 0xDC00 || s.hex > 0xDFFF) return false;
-    const uint32_t code = 0x10000 + ((uint32_t{s.high} - 0xD800) << 10) + (s.hex - 0xDC00);
-    s.high = 0;
-    s.escape = 0;
-    return TextCode(s, code);
-  }
-  if (s.hex >= 0xDC00 && s.hex <= 0xDFFF) return false;
-  if (s.hex >= 0xD800 && s.hex <= 0xDBFF) {
-    s.high = s.hex;
-    s.escape = 6;
-    return EscapeAlive(s);
-  }
-  s.escape = 0;
-  return TextCode(s, s.hex);
-}
-
-bool JsonMachine::StepText(State& s, uint8_t b, Arena& arena) const {
-  if (s.escape != 0) return Escape(s, b);
-  if (b == '"') return Close(s, arena);
-  if (b < 0x20) return false;
-  if (b == '\\') {
-    // Not inside a character; and something that an escape can write has to be possible.
-    if (s.pending != 0) return false;
-    s.escape = 1;
-    return EscapeAlive(s);
-  }
-  if ((b & 0xC0) == 0x80)
-    --s.pending;  // where none is due the automata die
-  else
-    s.pending = b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
-  return TextByte(s, b);
-}
-
-bool JsonMachine::CloseString(State& s, Arena& arena) const {
-  const StringPlan& p = *s.string;
-  const uint64_t hash = Mix(s.hash + 13);
-  if (p.simple) {
-    if (!p.dfa->accepts(s.s0) || s.size < p.min || s.size > p.max) return false;
-    return EndValue(s, nullptr, hash, arena);
-  }
-  if (!p.multi->boundary(s.s0)) return false;
-  const ValuePlan& plan = *s.plan;
-  std::vector<Tri> locals = plan.start[TypeIndex(kStringBit)];
-  const BitRow& accepting = p.multi->accepting(s.s0);
-  for (size_t i = 0; i < locals.size(); ++i) {
-    if (p.relevant[i] == 0) continue;
-    const SchemaNode& n = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])];
-    const bool text = p.track_of_local[i] < 0 || TestBit(accepting, static_cast<size_t>(p.track_of_local[i]));
-    locals[i] = text && s.size >= n.min_length && s.size <= n.max_length ? kTrue : kFalse;
-  }
-  return EndValue(s, locals.data(), hash, arena);
-}
-
 // ---- numbers and words ----
 
 bool JsonMachine::NumberPossible(const State& s) const {
@@ -635,7 +461,7 @@ bool JsonMachine::NumberPossible(const State& s) const {
   return simple || ValuePossible(s, locals.data(), kNumberBit);
 }
 
-bool JsonMachine::EndNumber(State& s, Arena& arena) const {
+bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {
   if (!s.number.complete()) return false;
   const ValuePlan& plan = *s.plan;
   const Decimal value = s.number.value();
@@ -648,7 +474,7 @@ bool JsonMachine::EndNumber(State& s, Arena& arena) const {
   return EndValue(s, locals.data(), hash, arena);
 }
 
-bool JsonMachine::StepNumber(State& s, uint8_t b, Arena& arena) const {
+bool JsonMachine::StepNumber(State& s, uint8_t b, FrameArena& arena) const {
   const bool tracked = s.plan->open_numbers != 0 || s.need_hash;
   NumberText next = s.number;
   if (!tracked) {
@@ -664,7 +490,7 @@ bool JsonMachine::StepNumber(State& s, uint8_t b, Arena& arena) const {
   return s.mode != Mode::kDone && Step(s, b, arena);
 }
 
-bool JsonMachine::StepLiteral(State& s, uint8_t b, Arena& arena) const {
+bool JsonMachine::StepLiteral(State& s, uint8_t b, FrameArena& arena) const {
   const char* word = kWords[s.word];
   if (static_cast<uint8_t>(word[s.literal]) != b) return false;
   ++s.literal;
@@ -676,7 +502,7 @@ bool JsonMachine::StepLiteral(State& s, uint8_t b, Arena& arena) const {
 
 // ---- structure ----
 
-bool JsonMachine::StepValue(State& s, uint8_t b, Arena& arena) const {
+bool JsonMachine::StepValue(State& s, uint8_t b, FrameArena& arena) const {
   switch (b) {
     case '{': return Enter(s, kObjectBit, arena);
     case '[': return Enter(s, kArrayBit, arena);
@@ -698,8 +524,8 @@ bool JsonMachine::StepValue(State& s, uint8_t b, Arena& arena) const {
   }
 }
 
-bool JsonMachine::StepContainer(State& s, uint8_t b, Arena& arena) const {
-  const Frame& f = *s.top;
+bool JsonMachine::StepContainer(State& s, uint8_t b, FrameArena& arena) const {
+  const JsonFrame& f = *s.top;
   const auto begin_key = [&] {
     s.mode = Mode::kKey;
     s.escape = s.pending = 0;
@@ -738,7 +564,7 @@ bool JsonMachine::StepContainer(State& s, uint8_t b, Arena& arena) const {
   }
 }
 
-bool JsonMachine::Step(State& s, uint8_t b, Arena& arena) const {
+bool JsonMachine::Step(State& s, uint8_t b, FrameArena& arena) const {
   switch (s.mode) {
     case Mode::kKey:
     case Mode::kString: return StepText(s, b, arena);
@@ -756,99 +582,6 @@ bool JsonMachine::Step(State& s, uint8_t b, Arena& arena) const {
   }
   if (!space.accepts(s.space)) return false;
   return s.mode == Mode::kValue ? StepValue(s, b, arena) : StepContainer(s, b, arena);
-}
-
-// ---- masks ----
-
-uint64_t JsonMachine::AppendHash(uint64_t hash, uint8_t byte) {
-  const uint64_t sum = MulMod(hash, kBase) + byte + 1;
-  return sum >= kPrime ? sum - kPrime : sum;
-}
-
-uint64_t JsonMachine::TailHash(uint64_t whole, uint64_t head, uint32_t tail_size) {
-  uint64_t power = 1, factor = kBase;
-  for (uint32_t n = tail_size; n != 0; n >>= 1) {
-    if ((n & 1) != 0) power = MulMod(power, factor);
-    factor = MulMod(factor, factor);
-  }
-  const uint64_t moved = MulMod(head, power);
-  return whole >= moved ? whole - moved : whole + kPrime - moved;
-}
-
-bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* key) const {
-  static const char kNumbers = 0, kKeys = 0;
-  *key = {};
-  if (s.mode == Mode::kNumber) {
-    if (s.plan->open_numbers != 0 || s.need_hash) return false;
-    *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
-    return true;
-  }
-  if ((s.mode != Mode::kString && s.mode != Mode::kKey) || s.escape > 1 || s.high != 0) return false;
-  if (s.mode == Mode::kKey) {
-    const Frame& f = *s.top;
-    if (f.full || f.view->live[s.s1] == 0) return false;
-    const uint64_t exact = f.item_hash ? 1 : 0;
-    if (f.view->all_live && exact == 0)  // names are the caller's matter
-      *key = {&kKeys, s.s1, s.escape, true};
-    else
-      *key = {f.view, uint64_t{s.s0} << 32 | s.s1, s.escape | exact << 8, false};
-    return true;
-  }
-  const StringPlan& p = *s.string;
-  const uint64_t exact = s.need_hash ? 1 : 0;
-  if (!p.simple) {
-    if (p.has_lengths) return false;
-    *key = {&p, s.s0, s.escape | exact << 8, false};
-    return true;
-  }
-  uint64_t room = 0xFFFFFF, need = 0xFFFFFF;
-  if (p.max != kEndless) room = std::min<uint64_t>(p.max - s.size, longest_token + p.slack + 1);
-  if (p.has_finite) need = s.size;  // near enough to matter byte by byte
-  const bool any = p.dfa == AnyTextDfa() && p.max == kEndless && exact == 0;
-  *key = {any ? static_cast<const void*>(p.dfa.get()) : &p, s.s0, s.escape | exact << 8 | room << 16 | need << 40, any};
-  return true;
-}
-
-JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey& key) const {
-  if (s.mode == Mode::kNumber) {
-    NumberText next;
-    next.at = s.number.at;
-    if (next.Step(b)) {
-      s.number = {};
-      s.number.at = next.at;
-      return Scalar::kStay;
-    }
-    return s.number.complete() ? Scalar::kEndBefore : Scalar::kDead;
-  }
-  if (b == '"' && s.escape == 0) {
-    if (s.pending != 0) return Scalar::kDead;
-    if ((key.b >> 8 & 1) != 0) return Scalar::kUnsure;  // its hash would be needed
-    return Scalar::kClose;
-  }
-  Arena none;
-  if (s.mode == Mode::kKey) {
-    if (key.shared) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
-    if (s.escape != 0 || b == '\\') return b == '\\' || s.escape != 0 ? Scalar::kUnsure : Scalar::kDead;
-    if (b < 0x20) return Scalar::kDead;
-    const Frame& f = *s.top;
-    s.s1 = f.object->keys->Step(s.s1, b);
-    if (s.s1 == kDeadState) return Scalar::kDead;
-    s.hash = AppendHash(s.hash, b);
-    ++s.size;
-    s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
-    if (s.s0 != kDeadState) s.s0 = f.object->trie->Step(s.s0, b);
-    if (f.view->live[s.s1] != 0) return Scalar::kStay;
-    return s.s0 == kDeadState ? Scalar::kDead : Scalar::kUnsure;
-  }
-  if (s.string->simple) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
-  if (s.escape != 0 || b == '\\') return Scalar::kUnsure;
-  if (b < 0x20) return Scalar::kDead;
-  const MultiDfa& multi = *s.string->multi;
-  const uint32_t before = s.s0;
-  s.s0 = multi.Step(before, b);
-  if (s.s0 == kDeadState) return Scalar::kDead;
-  s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
-  return multi.alive_id(before) == multi.alive_id(s.s0) ? Scalar::kStay : Scalar::kUnsure;
 }
 
 }  // namespace sgl

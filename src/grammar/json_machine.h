@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "grammar/arena.h"
+#include "grammar/frame_arena.h"
 #include "grammar/json_plan.h"
 
 namespace sgl {
@@ -30,8 +30,8 @@ struct SeenItem {
 };
 
 // An open container. What comes in makes a new frame; the old one stays for those who roll back.
-struct Frame {
-  const Frame* up = nullptr;
+struct JsonFrame {
+  const JsonFrame* up = nullptr;
   const ValuePlan* plan = nullptr;
   const MemberPlan* member = nullptr;  // how this container enters `up`
   const ObjectPlan* object = nullptr;  // one of the two
@@ -60,7 +60,7 @@ struct JsonState {
     kAfterValue,  // ',' or the end of the container
     kDone,
   };
-  const Frame* top = nullptr;
+  const JsonFrame* top = nullptr;
   const ValuePlan* plan = nullptr;     // of the value at hand
   const MemberPlan* member = nullptr;  // how it enters `top`
   const StringPlan* string = nullptr;
@@ -88,7 +88,7 @@ class JsonMachine {
 
   State Start() const;
   bool satisfiable() const { return plans_.root().types != 0; }
-  bool Step(State& s, uint8_t byte, Arena& arena) const;
+  bool Step(State& s, uint8_t byte, FrameArena& arena) const;
   bool complete(const State& s) const;                                          // the text may end here
   bool finished(const State& s) const { return s.mode == State::Mode::kDone; }  // and has to
   size_t bytes() const { return plans_.bytes(); }
@@ -107,48 +107,48 @@ class JsonMachine {
   // the context.
   enum class Scalar : uint8_t { kStay, kDead, kClose, kEndBefore, kUnsure };
   Scalar StepScalar(State& s, uint8_t byte, const ScalarKey& key) const;
-  bool Close(State& s, Arena& arena) const { return s.mode == State::Mode::kKey ? CloseKey(s, arena) : CloseString(s, arena); }
-  bool EndNumber(State& s, Arena& arena) const;
-  bool NamePossible(const Frame& f, uint32_t name) const;
+  bool Close(State& s, FrameArena& arena) const { return s.mode == State::Mode::kKey ? CloseKey(s, arena) : CloseString(s, arena); }
+  bool EndNumber(State& s, FrameArena& arena) const;
+  bool NamePossible(const JsonFrame& f, uint32_t name) const;
   static uint64_t AppendHash(uint64_t hash, uint8_t byte);
   static uint64_t TailHash(uint64_t whole, uint64_t head, uint32_t tail_size);  // hash of what follows `head` in `whole`
 
  private:
-  bool StepValue(State& s, uint8_t b, Arena& arena) const;
-  bool StepText(State& s, uint8_t b, Arena& arena) const;
-  bool StepContainer(State& s, uint8_t b, Arena& arena) const;
-  bool StepNumber(State& s, uint8_t b, Arena& arena) const;
-  bool StepLiteral(State& s, uint8_t b, Arena& arena) const;
+  bool StepValue(State& s, uint8_t b, FrameArena& arena) const;
+  bool StepText(State& s, uint8_t b, FrameArena& arena) const;
+  bool StepContainer(State& s, uint8_t b, FrameArena& arena) const;
+  bool StepNumber(State& s, uint8_t b, FrameArena& arena) const;
+  bool StepLiteral(State& s, uint8_t b, FrameArena& arena) const;
   bool TextByte(State& s, uint8_t b) const;
   bool TextCode(State& s, uint32_t code) const;
   bool Escape(State& s, uint8_t b) const;
   bool EscapeAlive(const State& s) const;
   bool AnyAlive(const State& s, CodeRange range) const;
-  bool CloseKey(State& s, Arena& arena) const;
-  bool CloseString(State& s, Arena& arena) const;
+  bool CloseKey(State& s, FrameArena& arena) const;
+  bool CloseString(State& s, FrameArena& arena) const;
   bool BeginValue(State& s, const MemberPlan& member) const;
-  bool Enter(State& s, JsonTypeBit type, Arena& arena) const;
-  bool EndValue(State& s, const Tri* locals, uint64_t hash, Arena& arena, const Frame* self = nullptr) const;
-  bool EndContainer(State& s, Arena& arena) const;
+  bool Enter(State& s, JsonTypeBit type, FrameArena& arena) const;
+  bool EndValue(State& s, const Tri* locals, uint64_t hash, FrameArena& arena, const JsonFrame* self = nullptr) const;
+  bool EndContainer(State& s, FrameArena& arena) const;
   bool NumberPossible(const State& s) const;
   bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;
   bool StringPossible(const State& s) const;
-  bool FramePossible(const Frame& f, const Tri* locals) const;
-  bool VerdictsPossible(const Frame* up, const MemberPlan* member, const Tri* verdicts) const;
-  bool NamesBelow(const Frame& f, uint32_t node) const;
+  bool FramePossible(const JsonFrame& f, const Tri* locals) const;
+  bool VerdictsPossible(const JsonFrame* up, const MemberPlan* member, const Tri* verdicts) const;
+  bool NamesBelow(const JsonFrame& f, uint32_t node) const;
   bool KeyAlive(const State& s) const;
-  bool MoreKeys(const Frame& f) const;
-  bool MoreItems(const Frame& f) const;
-  void Refresh(Frame& f) const;
-  Tri ObjectTri(const Frame& f, size_t local, bool at_end) const;
-  Tri ArrayTri(const Frame& f, size_t local, bool at_end) const;
+  bool MoreKeys(const JsonFrame& f) const;
+  bool MoreItems(const JsonFrame& f) const;
+  void Refresh(JsonFrame& f) const;
+  Tri ObjectTri(const JsonFrame& f, size_t local, bool at_end) const;
+  Tri ArrayTri(const JsonFrame& f, size_t local, bool at_end) const;
   const Dfa& space_of(const State& s) const { return s.separated ? *spacing_.after_separator : *spacing_.elsewhere; }
 
   PlanTable plans_;
   JsonSpacing spacing_;
 };
 
-inline Tri* LocalsOf(Frame& f) { return reinterpret_cast<Tri*>(&f + 1); }
-inline const Tri* LocalsOf(const Frame& f) { return reinterpret_cast<const Tri*>(&f + 1); }
+inline Tri* LocalsOf(JsonFrame& f) { return reinterpret_cast<Tri*>(&f + 1); }
+inline const Tri* LocalsOf(const JsonFrame& f) { return reinterpret_cast<const Tri*>(&f + 1); }
 
 }  // namespace sgl

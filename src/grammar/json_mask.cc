@@ -27,10 +27,10 @@ void MaskCache::Put(const Key& key, std::shared_ptr<const ScalarMask> mask) {
   if (masks_.emplace(key, std::move(mask)).second) bytes_ += size;
 }
 
-void JsonMasker::Fill(const JsonState& state, Arena& arena, std::span<uint32_t> mask) {
+void JsonMasker::Fill(const JsonState& state, FrameArena& arena, std::span<uint32_t> mask) {
   arena_ = &arena;
   mask_ = mask;
-  const Arena::Mark mark = arena.mark();
+  const FrameArena::Mark mark = arena.mark();
   Walk(trie_, TokenTrie::kRoot, state, 0);
   arena.Reset(mark);
 }
@@ -41,7 +41,7 @@ void JsonMasker::Walk(const TokenTrie& trie, uint32_t node, const JsonState& sta
   if (whole && trie.subtree(node).size() >= kWorthCaching && UseCache(node, state, level)) return;
   if (stacks_.size() <= level) stacks_.resize(level + 1);
   const uint16_t base = trie.depth(node);
-  std::vector<Arena::Mark> marks{arena_->mark()};
+  std::vector<FrameArena::Mark> marks{arena_->mark()};
   if (stacks_[level].empty()) stacks_[level].resize(1);
   stacks_[level][0] = state;
   const uint32_t end = trie.end(node);
@@ -54,11 +54,21 @@ void JsonMasker::Walk(const TokenTrie& trie, uint32_t node, const JsonState& sta
     JsonState& next = stack[depth];
     next = stack[depth - 1];
     if (!machine_.Step(next, trie.byte(i), *arena_)) {
+      // A number at the top ends where it is not continued. At a token's start that has been looked at by whoever holds the state.
+      if (on_end_ && (depth > 1 || level > 0) && stack[depth - 1].top == nullptr && machine_.complete(stack[depth - 1])) {
+        arena_->Reset(marks[depth - 1]);
+        on_end_(trie, i, false);
+      }
       i = trie.end(i);
       continue;
     }
     marks[depth] = arena_->mark();
     Allow(trie.tokens(i));
+    if (machine_.finished(next)) {
+      if (on_end_) on_end_(trie, i, true);
+      i = trie.end(i);
+      continue;
+    }
     if (whole && trie.subtree(i).size() >= kWorthCaching) {
       const JsonState at = next;
       if (UseCache(i, at, level + 1)) {
@@ -84,7 +94,7 @@ bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
   if (!m.inside_bits.empty())
     for (size_t w = 0; w < m.inside_bits.size(); ++w) mask_[w] |= m.inside_bits[w];
   Allow(m.inside);
-  const Arena::Mark mark = arena_->mark();
+  const FrameArena::Mark mark = arena_->mark();
   const bool named = state.mode == JsonState::Mode::kKey && key.scalar.shared;
   for (const ScalarMask::Exit& exit : m.exits) {
     JsonState at = state;
@@ -97,7 +107,10 @@ bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
     const bool good = exit.how == Scalar::kClose ? machine_.Close(at, *arena_) : (at.number.at = exit.at, machine_.EndNumber(at, *arena_));
     if (good) {
       Allow(exit.tails->tokens(TokenTrie::kRoot));
-      if (at.mode != JsonState::Mode::kDone) Walk(*exit.tails, TokenTrie::kRoot, at, level + 1);
+      if (at.mode != JsonState::Mode::kDone)
+        Walk(*exit.tails, TokenTrie::kRoot, at, level + 1);
+      else if (on_end_)
+        on_end_(*exit.tails, TokenTrie::kRoot, true);
     }
     arena_->Reset(mark);
   }
@@ -128,7 +141,7 @@ void JsonMasker::NamedKeys(uint32_t name, uint32_t node, const JsonState& state,
       at.s1 = 0;  // between characters
       at.escape = at.pending = 0;
       at.hash = state.hash;
-      const Arena::Mark mark = arena_->mark();
+      const FrameArena::Mark mark = arena_->mark();
       // The true hash of the whole key, which its value's frame keeps.
       for (const char c : std::string_view(state.top->object->names[static_cast<size_t>(names.nodes[name].name)]).substr(state.size))
         at.hash = JsonMachine::AppendHash(at.hash, static_cast<uint8_t>(c));
@@ -150,9 +163,12 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
   auto out = std::make_shared<ScalarMask>();
   const bool is_key = state.mode == JsonState::Mode::kKey;
   if (is_key && key.shared) state.s0 = kDeadState;
-  const uint32_t size_before = state.size;
   state.hash = 0;
   if (is_key) state.size = 0;
+  const uint32_t size_before = state.size;
+  // Where nothing counts characters, exits that differ in their number are one.
+  const bool sized =
+      is_key ? !key.shared : state.mode == JsonState::Mode::kString && (state.string->min > 0 || state.string->max != kEndless);
   struct At {
     JsonState state;
     bool escaped = false;
@@ -197,7 +213,7 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
       case Scalar::kClose:
       case Scalar::kEndBefore: {
         const JsonState& s = next.state;
-        const uint32_t size = is_key ? (key.shared ? 0 : s.size) : s.size - size_before;
+        const uint32_t size = sized ? s.size - size_before : 0;
         auto& tails = exits[{static_cast<int>(how), s.s0, s.s1, size, static_cast<int>(s.number.at)}];
         collect(i, how == Scalar::kClose ? std::string() : std::string(1, static_cast<char>(trie_.byte(i))), tails);
         if (is_key)

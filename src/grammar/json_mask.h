@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -72,7 +73,10 @@ class JsonMasker {
   JsonMasker(const JsonMachine& machine, const TokenTrie& trie, MaskCache& own, MaskCache& shared)
       : machine_(machine), trie_(trie), own_(own), shared_(shared) {}
   // Sets the bits of the tokens that may follow; others are left alone.
-  void Fill(const JsonState& state, Arena& arena, std::span<uint32_t> mask);
+  void Fill(const JsonState& state, FrameArena& arena, std::span<uint32_t> mask);
+  // Called where a token goes on behind the end of the document: `node` of `trie` has been read (or, with read false, its byte is the
+  // first one behind). What may follow there is the caller's.
+  void OnEnd(std::function<void(const TokenTrie& trie, uint32_t node, bool read)> on_end) { on_end_ = std::move(on_end); }
 
  private:
   void Walk(const TokenTrie& trie, uint32_t node, const JsonState& state, size_t level);
@@ -87,7 +91,8 @@ class JsonMasker {
   const TokenTrie& trie_;
   MaskCache& own_;
   MaskCache& shared_;
-  Arena* arena_ = nullptr;
+  std::function<void(const TokenTrie&, uint32_t, bool)> on_end_;
+  FrameArena* arena_ = nullptr;
   std::span<uint32_t> mask_;
   std::vector<std::vector<JsonState>> stacks_;  // per nesting of walks
 };

@@ -81,7 +81,7 @@ int PlanTable::AddNode(ValuePlan& plan, std::map<int, int>& done, int id) const 
   const auto known = done.find(id);
   if (known != done.end()) return known->second;
   const SchemaNode& n = node(id);
-  const auto add = [&](Expr::Op op, int index, std::vector<int> kids) {
+  const auto add = [&](PlanExpr::Op op, int index, std::vector<int> kids) {
     plan.exprs.push_back({op, index, std::move(kids)});
     return static_cast<int>(plan.exprs.size()) - 1;
   };
@@ -95,25 +95,25 @@ int PlanTable::AddNode(ValuePlan& plan, std::map<int, int>& done, int id) const 
       n.types == kAllTypes && !n.number && !n.text && n.min_length == 0 && n.max_length == kEndless && !n.object && !n.array;
   if (!silent || id == kAnyNode) {
     plan.locals.push_back(id);
-    parts.push_back(add(Expr::Op::kLocal, static_cast<int>(plan.locals.size()) - 1, {}));
+    parts.push_back(add(PlanExpr::Op::kLocal, static_cast<int>(plan.locals.size()) - 1, {}));
   }
-  for (const auto& any : n.any_of) parts.push_back(add(Expr::Op::kOr, 0, group(any)));
-  for (const auto& one : n.one_of) parts.push_back(add(Expr::Op::kOne, 0, group(one)));
-  if (n.not_node >= 0) parts.push_back(add(Expr::Op::kNot, 0, {AddNode(plan, done, n.not_node)}));
+  for (const auto& any : n.any_of) parts.push_back(add(PlanExpr::Op::kOr, 0, group(any)));
+  for (const auto& one : n.one_of) parts.push_back(add(PlanExpr::Op::kOne, 0, group(one)));
+  if (n.not_node >= 0) parts.push_back(add(PlanExpr::Op::kNot, 0, {AddNode(plan, done, n.not_node)}));
   if (n.if_node >= 0) {
     const int condition = AddNode(plan, done, n.if_node);
     const int yes = AddNode(plan, done, n.then_node >= 0 ? n.then_node : kAnyNode);
     const int no = AddNode(plan, done, n.else_node >= 0 ? n.else_node : kAnyNode);
-    parts.push_back(add(Expr::Op::kIf, 0, {condition, yes, no}));
+    parts.push_back(add(PlanExpr::Op::kIf, 0, {condition, yes, no}));
   }
   for (const auto& [name, k] : n.dependent_schemas) {
     const auto at = std::find(plan.seen_names.begin(), plan.seen_names.end(), name);
     const auto index = static_cast<int>(at - plan.seen_names.begin());
     if (at == plan.seen_names.end()) plan.seen_names.push_back(name);
-    const int absent = add(Expr::Op::kNot, 0, {add(Expr::Op::kSeen, index, {})});
-    parts.push_back(add(Expr::Op::kOr, 0, {absent, AddNode(plan, done, k)}));
+    const int absent = add(PlanExpr::Op::kNot, 0, {add(PlanExpr::Op::kSeen, index, {})});
+    parts.push_back(add(PlanExpr::Op::kOr, 0, {absent, AddNode(plan, done, k)}));
   }
-  const int result = parts.size() == 1 ? parts[0] : add(Expr::Op::kAnd, 0, std::move(parts));
+  const int result = parts.size() == 1 ? parts[0] : add(PlanExpr::Op::kAnd, 0, std::move(parts));
   done.emplace(id, result);
   return result;
 }
@@ -400,6 +400,32 @@ const MemberPlan& PlanTable::Named(const ValuePlan& plan, const ObjectPlan& obje
   const MemberPlan& member = Member(plan, object, name, object.keys->accept_id(object.end_of_name[static_cast<size_t>(name)]));
   slot.store(&member, std::memory_order_release);
   return member;
+}
+
+const MemberPlan& PlanTable::Reduce(const MemberPlan& member, const Tri* locals) const {
+  const size_t n = member.needs.size();
+  std::string key(n, '1');
+  bool all = true;
+  for (size_t i = 0; i < n; ++i)
+    if (locals[i] == kFalse && (!member.needs[i].empty() || member.contains[i] >= 0)) key[i] = '0', all = false;
+  if (all) return member;
+  {
+    std::lock_guard lock(member.mutex);
+    const auto it = member.reduced.find(key);
+    if (it != member.reduced.end()) return *it->second;
+  }
+  Links links;
+  for (size_t i = 0; i < n; ++i) {
+    const bool kept = key[i] == '1';
+    std::vector<int>& needs = links.needs.emplace_back();
+    if (kept)
+      for (const int r : member.needs[i]) needs.push_back(member.child->wanted[static_cast<size_t>(r)]);
+    links.contains.push_back(kept && member.contains[i] >= 0 ? member.child->wanted[static_cast<size_t>(member.contains[i])] : -1);
+    links.never.push_back(kept ? member.never[i] : 0);
+  }
+  const MemberPlan* made = Keep(std::move(links), member.name);
+  std::lock_guard lock(member.mutex);
+  return *member.reduced.emplace(std::move(key), made).first->second;
 }
 
 const MemberPlan& PlanTable::Item(const ValuePlan& plan, const ArrayPlan& array, size_t index) const {

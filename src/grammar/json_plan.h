@@ -19,7 +19,7 @@ namespace sgl {
 using Tri = uint8_t;
 constexpr Tri kTrue = 1, kFalse = 2, kOpen = 3;
 
-struct Expr {
+struct PlanExpr {
   enum class Op : uint8_t { kLocal, kSeen, kAnd, kOr, kOne, kNot, kIf } op = Op::kAnd;
   int index = 0;          // kLocal: of plan.locals; kSeen: of plan.seen_names
   std::vector<int> kids;  // earlier expressions; kIf: condition, then, else
@@ -103,12 +103,15 @@ struct MemberPlan {
   bool any_never = false;
   bool all_needed = false;  // every verdict is needed by some local
   int name = -1;            // objects: which name, -1 none of them
+
+  mutable std::mutex mutex;  // as ObjectPlan::mutex
+  mutable std::map<std::string, const MemberPlan*> reduced;
 };
 
 struct ValuePlan {
   std::vector<int> wanted;  // schema nodes, ascending
   std::vector<int> locals;  // schema nodes
-  std::vector<Expr> exprs;
+  std::vector<PlanExpr> exprs;
   std::vector<int> roots;  // [wanted]
   std::vector<std::string> seen_names;
   bool conjunction = false;               // every local has to hold for the verdicts to be all true
@@ -130,32 +133,32 @@ template <class Seen>
 void Evaluate(const ValuePlan& plan, const Tri* locals, Seen&& seen, std::vector<Tri>& values) {
   values.resize(plan.exprs.size());
   for (size_t e = 0; e < plan.exprs.size(); ++e) {
-    const Expr& x = plan.exprs[e];
+    const PlanExpr& x = plan.exprs[e];
     bool can_true = false, can_false = false;
     const auto value = [&](int kid) { return values[static_cast<size_t>(kid)]; };
     switch (x.op) {
-      case Expr::Op::kLocal: values[e] = locals[x.index]; continue;
-      case Expr::Op::kSeen: values[e] = seen(x.index); continue;
-      case Expr::Op::kAnd:
+      case PlanExpr::Op::kLocal: values[e] = locals[x.index]; continue;
+      case PlanExpr::Op::kSeen: values[e] = seen(x.index); continue;
+      case PlanExpr::Op::kAnd:
         can_true = true;
         for (const int k : x.kids) can_true = can_true && (value(k) & kTrue) != 0, can_false = can_false || (value(k) & kFalse) != 0;
         break;
-      case Expr::Op::kOr:
+      case PlanExpr::Op::kOr:
         can_false = true;
         for (const int k : x.kids) can_true = can_true || (value(k) & kTrue) != 0, can_false = can_false && (value(k) & kFalse) != 0;
         break;
-      case Expr::Op::kOne: {
+      case PlanExpr::Op::kOne: {
         size_t surely = 0, maybe = 0;
         for (const int k : x.kids) surely += value(k) == kTrue ? 1 : 0, maybe += value(k) == kOpen ? 1 : 0;
         can_true = surely == 1 || (surely == 0 && maybe > 0);
         can_false = surely != 1 || maybe > 0;
         break;
       }
-      case Expr::Op::kNot:
+      case PlanExpr::Op::kNot:
         can_true = (value(x.kids[0]) & kFalse) != 0;
         can_false = (value(x.kids[0]) & kTrue) != 0;
         break;
-      case Expr::Op::kIf: {
+      case PlanExpr::Op::kIf: {
         const Tri c = value(x.kids[0]), t = value(x.kids[1]), f = value(x.kids[2]);
         can_true = ((c & kTrue) && (t & kTrue)) || ((c & kFalse) && (f & kTrue));
         can_false = ((c & kTrue) && (t & kFalse)) || ((c & kFalse) && (f & kFalse));
@@ -180,6 +183,8 @@ class PlanTable {
   // name: index of a known name or -1; accept: MultiDfa::accept_id at the end of the key.
   const MemberPlan& Member(const ValuePlan& plan, const ObjectPlan& object, int name, uint32_t accept) const;
   const MemberPlan& Named(const ValuePlan& plan, const ObjectPlan& object, int name) const;
+  // Without what only locals that have failed ask for. Often a single alternative is left then, and everything is simple.
+  const MemberPlan& Reduce(const MemberPlan& member, const Tri* locals) const;
   const MemberPlan& Item(const ValuePlan& plan, const ArrayPlan& array, size_t index) const;
   // must: every verdict of the object has to be true; else any key may be wanted.
   const KeyView& View(const ValuePlan& plan, const ObjectPlan& object, const Tri* locals, bool must) const;

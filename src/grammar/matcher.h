@@ -6,15 +6,15 @@
 #include <string>
 #include <utility>
 
-#include "grammar/arena.h"
+#include "grammar/frame_arena.h"
 #include "grammar/grammar.h"
 
 namespace sgl {
 
 // Engine: shared by all matchers of a grammar. It has
-//   State (copyable), State Start() const, bool Step(State&, uint8_t, Arena&) const, bool complete(const State&) const,
-//   bool finished(const State&) const, bool StepToken(State&, TokenId, Arena&) const (for tokens that are not text),
-//   void Fill(const State&, Arena&, std::span<uint32_t>) const, const Vocabulary& vocabulary() const.
+//   State (copyable), State Start() const, bool Step(State&, uint8_t, FrameArena&) const, bool complete(const State&) const,
+//   bool finished(const State&) const, bool Advance(State&, TokenId, std::string_view bytes, FrameArena&) const (bytes "": not text),
+//   void Fill(const State&, FrameArena&, std::span<uint32_t>) const, const Vocabulary& vocabulary() const.
 template <class Engine>
 class MatcherOf final : public Matcher {
  public:
@@ -28,15 +28,8 @@ class MatcherOf final : public Matcher {
       if (!engine_->complete(state_)) return false;
       ended_ = true;
     } else {
-      const std::string_view bytes = vocabulary.bytes(token);
       auto next = state_;
-      bool good = true;
-      if (bytes.empty()) {
-        good = engine_->StepToken(next, token, arena_);
-      } else {
-        for (size_t i = 0; i < bytes.size() && good; ++i) good = engine_->Step(next, static_cast<uint8_t>(bytes[i]), arena_);
-      }
-      if (!good) {
+      if (!engine_->Advance(next, token, vocabulary.bytes(token), arena_)) {
         arena_.Reset(before.mark);
         return false;
       }
@@ -82,11 +75,11 @@ class MatcherOf final : public Matcher {
 
   std::string JumpForward() override {
     std::string forced;
-    const Arena::Mark mark = arena_.mark();
+    const FrameArena::Mark mark = arena_.mark();
     auto state = state_;
     while (forced.size() < 4096 && !engine_->complete(state)) {
       int only = -1;
-      const Arena::Mark here = arena_.mark();
+      const FrameArena::Mark here = arena_.mark();
       for (int b = 0; b < 256; ++b) {
         auto next = state;
         const bool good = engine_->Step(next, static_cast<uint8_t>(b), arena_);
@@ -112,12 +105,12 @@ class MatcherOf final : public Matcher {
  private:
   struct Entry {
     typename Engine::State state;
-    Arena::Mark mark;
+    FrameArena::Mark mark;
   };
   std::shared_ptr<const Engine> engine_;
   typename Engine::State state_;
   std::deque<Entry> history_;
-  Arena arena_;
+  FrameArena arena_;
   bool ended_ = false;
 };
 

@@ -21,7 +21,7 @@ int HexValue(uint32_t c) {
 class Parser {
  public:
   explicit Parser(std::string_view pattern) {
-    for (size_t at = 0; at < pattern.size();) chars_.push_back(NextCodePoint(pattern, &at));
+    for (size_t at = 0; at < pattern.size();) chars_.push_back(ReadCodePoint(pattern, &at));
   }
 
   Result<RegexTree> Parse() {
@@ -292,7 +292,7 @@ class Parser {
 
 }  // namespace
 
-uint32_t NextCodePoint(std::string_view text, size_t* at) {
+uint32_t ReadCodePoint(std::string_view text, size_t* at) {
   const auto byte = [&](size_t i) { return *at + i < text.size() ? static_cast<uint8_t>(text[*at + i]) : 0u; };
   const uint32_t b = byte(0);
   const size_t length = b < 0x80 ? 1 : b >= 0xC2 && b < 0xE0 ? 2 : b >= 0xE0 && b < 0xF0 ? 3 : b >= 0xF0 && b < 0xF5 ? 4 : 0;
@@ -308,7 +308,7 @@ uint32_t NextCodePoint(std::string_view text, size_t* at) {
   return good ? code : 0xFFFD;
 }
 
-void AppendUtf8(std::string& out, uint32_t code) {
+void AppendCodePoint(std::string& out, uint32_t code) {
   const auto put = [&](uint32_t b) { out += static_cast<char>(b); };
   if (code < 0x80) {
     put(code);
@@ -361,7 +361,7 @@ int RegexTree::Class(CodeSet set) {
 int RegexTree::Text(std::string_view utf8) {
   std::vector<int> kids;
   for (size_t at = 0; at < utf8.size();) {
-    const uint32_t c = NextCodePoint(utf8, &at);
+    const uint32_t c = ReadCodePoint(utf8, &at);
     kids.push_back(Class({{c, c}}));
   }
   return Concat(std::move(kids));

@@ -12,7 +12,10 @@ Vocabulary::Vocabulary(const Tokenizer& tokenizer, int64_t size, std::vector<Tok
   bytes_.resize(size_);
   for (size_t i = 0; i < size_; ++i) {
     const auto id = static_cast<TokenId>(i);
-    if (!tokenizer.IsSpecial(id) && !is_stop(id)) bytes_[i] = std::string(tokenizer.TokenBytes(id));
+    if (!tokenizer.IsSpecial(id) && !is_stop(id))
+      bytes_[i] = std::string(tokenizer.TokenBytes(id));
+    else
+      special_.emplace(tokenizer.TokenBytes(id), id);
   }
   Build();
 }
@@ -34,5 +37,17 @@ void Vocabulary::Build() {
 }
 
 bool Vocabulary::is_stop(TokenId id) const { return std::find(stop_ids_.begin(), stop_ids_.end(), id) != stop_ids_.end(); }
+
+std::optional<TokenId> Vocabulary::Find(const std::string& content) const {
+  const auto special = special_.find(content);
+  if (special != special_.end()) return special->second;
+  uint32_t node = TokenTrie::kRoot;
+  for (const char c : content) {
+    node = trie_->Child(node, static_cast<uint8_t>(c));
+    if (node == TokenTrie::kNone) return std::nullopt;
+  }
+  const auto ids = trie_->tokens(node);
+  return content.empty() || ids.empty() ? std::nullopt : std::optional<TokenId>(ids.front());
+}
 
 }  // namespace sgl

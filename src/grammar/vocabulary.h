@@ -3,8 +3,11 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "grammar/json_mask.h"
@@ -29,6 +32,7 @@ class Vocabulary {
     return id >= 0 && static_cast<size_t>(id) < bytes_.size() ? std::string_view(bytes_[static_cast<size_t>(id)]) : std::string_view();
   }
   bool is_stop(TokenId id) const;
+  std::optional<TokenId> Find(const std::string& content) const;  // the token written like this, special ones too
   std::span<const TokenId> stop_ids() const { return stop_ids_; }
   MaskCache& shared() const { return *shared_; }
 
@@ -36,6 +40,7 @@ class Vocabulary {
   void Build();
   size_t size_ = 0;
   std::vector<std::string> bytes_;
+  std::unordered_map<std::string, TokenId> special_;
   std::vector<TokenId> stop_ids_;
   std::unique_ptr<const TokenTrie> trie_;
   std::unique_ptr<MaskCache> shared_;

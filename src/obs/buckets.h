@@ -16,6 +16,7 @@ inline constexpr double kEndToEnd[] = {.1, .2, .4, .6, .8, 1, 2, 4, 6, 8, 10, 20
 inline constexpr double kQueueTime[] = {0,   .001, .005, .01, .05,  .1,   .2,   .5,   1,    2,    3,    4,   5,   10,
                                         15,  20,   30,   40,  50,   60,   70,   80,   90,   100,  200,  300, 400, 500,
                                         600, 700,  800,  900, 1000, 1200, 1400, 1600, 1800, 2000, 2500, 3000};
+inline constexpr double kGrammarCompile[] = {0, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 240};
 inline constexpr double kGetLoads[] = {.0001, .0005, .001, .005, .01, .05, .1, .5, 1};
 // Tokens.
 inline constexpr double kTokens[] = {100,   300,   500,   700,    1000,   1500,   2000,   3000,   4000,   5000,    6000,   7000,

@@ -44,7 +44,6 @@ constexpr std::string_view kKnown[] = {"max_new_tokens",
                                        "custom_params",
                                        "stream_interval",
                                        "sampling_seed"};
-constexpr std::string_view kUnsupported[] = {"json_schema", "regex", "ebnf", "structural_tag"};
 
 Status CheckRange(bool ok, std::string_view name, std::string_view range, double value) {
   if (ok) return {};
@@ -78,6 +77,14 @@ bool ReadJson(const Json& value, StopStrings& to, std::string& why) {
   return true;
 }
 
+bool ReadJson(const Json& value, GrammarText& to, std::string& why) {
+  if (to.json && (value.is_object() || value.is_bool())) {
+    to.out = DumpJson(value);
+    return true;
+  }
+  return ReadJson(value, to.out.emplace(), why);
+}
+
 bool ReadJson(const Json& value, StopTokenIds& to, std::string& why) {
   std::vector<TokenId>& out = to.out;
   std::vector<Json> items;
@@ -104,6 +111,8 @@ void ReadSamplingFields(JsonReader& field, SamplingAsked& asked) {
   field("repetition_penalty", p.repetition_penalty)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex);
   field("ignore_eos", p.ignore_eos)("n", p.n)("skip_special_tokens", p.skip_special_tokens)("no_stop_trim", p.no_stop_trim);
   field("spaces_between_special_tokens", p.spaces_between_special_tokens)("stream_interval", p.stream_interval);
+  GrammarText json_schema{p.json_schema, true}, regex{p.regex}, ebnf{p.ebnf}, structural_tag{p.structural_tag, true};
+  field("json_schema", json_schema)("regex", regex)("ebnf", ebnf)("structural_tag", structural_tag);
   field("sampling_seed", p.sampling_seed).Object("logit_bias", asked.logit_bias).Object("custom_params", asked.custom_params);
 }
 
@@ -126,8 +135,6 @@ Status ReadSamplingParams(const Json& object, const std::string& path, SamplingA
     for (std::string_view k : kKnown) known = known || k == name;
     if (!known && !asked.refused) asked.refused = InvalidArgument(fmt::format("{}: unknown parameter '{}'.", path, name));
   }
-  for (std::string_view name : kUnsupported)
-    if (!asked.refused && !IsInert(object[name])) asked.refused = UnsupportedField(path + "." + std::string(name));
   return {};
 }
 
@@ -147,6 +154,8 @@ Result<SamplingParams> CheckSamplingParams(SamplingAsked asked, int64_t vocab_si
   if (p.min_new_tokens < 0) return InvalidArgument(fmt::format("min_new_tokens must be at least 0, got {}.", p.min_new_tokens));
   if (p.max_new_tokens && p.min_new_tokens > *p.max_new_tokens)
     return InvalidArgument(fmt::format("min_new_tokens must be in [0, max_new_tokens({})], got {}.", *p.max_new_tokens, p.min_new_tokens));
+  if ((p.json_schema ? 1 : 0) + (p.regex ? 1 : 0) + (p.ebnf ? 1 : 0) + (p.structural_tag ? 1 : 0) > 1)
+    return InvalidArgument("Only one of regex, json_schema, ebnf or structural_tag can be set.");
   if (p.n < 1) return InvalidArgument(fmt::format("n must be at least 1, got {}.", p.n));
   if (p.stream_interval && *p.stream_interval < 1)
     return InvalidArgument(fmt::format("stream_interval must be at least 1, got {}.", *p.stream_interval));

@@ -51,6 +51,12 @@ struct StopStrings {
 struct StopTokenIds {
   std::vector<TokenId>& out;
 };
+// A grammar: its text, or where that is JSON (schemas, structural tags) also the value itself.
+struct GrammarText {
+  std::optional<std::string>& out;
+  bool json = false;
+};
+bool ReadJson(const Json& value, GrammarText& to, std::string& why);
 bool ReadJson(const Json& value, StopStrings& to, std::string& why);
 bool ReadJson(const Json& value, StopTokenIds& to, std::string& why);
 

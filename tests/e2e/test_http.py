@@ -177,7 +177,9 @@ def test_wrong_type_names_the_field(server, path, body, field):
     (dict(logit_bias={"99999999": 1}), "logit_bias must has keys in [0,"),
     (dict(tempurature=1), "tempurature"),
     (dict(stop_regex="(a"), "stop_regex"),
-    (dict(json_schema="{}"), "json_schema"),
+    (dict(regex="("), "Failed to compile regex grammar"),
+    (dict(json_schema='{"type":"invalid"}'), "#/type"),
+    (dict(json_schema="{}", regex="a"), "Only one of"),
 ])
 def test_bad_sampling_parameters(server, params, message):
     status, reply = post(server, "/generate", {"text": "x", "sampling_params": params})

@@ -191,7 +191,7 @@ def test_max_completion_tokens_wins(client):
     (dict(top_p=2), "top_p"),
     (dict(max_completion_tokens=10**6), "max_completion_tokens"),
     (dict(messages=[{"role": "user", "content": 5}]), "messages[0].content"),
-    (dict(response_format={"type": "json_object"}), "response_format"),
+    (dict(response_format={"type": "xml"}), "response_format"),
 ])
 def test_bad_request(client, options, word):
     with pytest.raises(openai.BadRequestError) as error:

@@ -14,6 +14,47 @@ namespace sgl {
 
 namespace {
 
+// response_format: what the answer has to be.
+struct ResponseFormat {
+  SamplingParams& params;
+};
+
+bool ReadJson(const Json& value, ResponseFormat& to, std::string& why) {
+  if (!value.is_object()) return WrongType(value, "an object", why);
+  const Json& type = value["type"];
+  if (!type.is_string()) {
+    why = ".type: expected a string, got " + std::string(type.type_name());
+    return false;
+  }
+  const std::string& name = type.as_string();
+  if (name == "text") return true;
+  if (name == "json_object") {
+    to.params.json_schema = R"({"type":"object"})";
+    return true;
+  }
+  if (name == "structural_tag") {
+    to.params.structural_tag = DumpJson(value);
+    return true;
+  }
+  if (name != "json_schema") {
+    why = ".type: expected text, json_object, json_schema or structural_tag, got " + DumpJson(type);
+    return false;
+  }
+  // Either {"json_schema": {"name", "schema"}} or the schema beside the type.
+  const Json& wrapped = value["json_schema"];
+  const Json* schema = wrapped.is_object() ? wrapped.find("schema") : value.find("schema");
+  if (schema == nullptr || schema->is_null()) {
+    why = ".json_schema.schema: required";
+    return false;
+  }
+  if (!schema->is_object() && !schema->is_bool()) {
+    why = ".json_schema.schema: expected an object, got " + std::string(schema->type_name());
+    return false;
+  }
+  to.params.json_schema = DumpJson(*schema);
+  return true;
+}
+
 void ReadStreamOptions(JsonReader& field, OpenAiBody& body) {
   field("include_usage", body.include_usage)("continuous_usage_stats", body.continuous_usage)("include_progress", body.include_progress);
 }
@@ -29,6 +70,9 @@ void ReadOpenAiFields(JsonReader& field, OpenAiBody& body, Json& stream_options)
   field("frequency_penalty", p.frequency_penalty)("presence_penalty", p.presence_penalty)("repetition_penalty", p.repetition_penalty);
   field("min_tokens", p.min_new_tokens)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex)("n", p.n);
   field("no_stop_trim", p.no_stop_trim)("ignore_eos", p.ignore_eos)("skip_special_tokens", p.skip_special_tokens);
+  GrammarText regex{p.regex}, ebnf{p.ebnf};
+  ResponseFormat format{p};
+  field("regex", regex)("ebnf", ebnf)("response_format", format);
   field("seed", p.sampling_seed).Object("logit_bias", body.sampling.logit_bias).Object("stream_options", stream_options);
   field("return_hidden_states", body.specials.return_hidden_states)("custom_logit_processor", body.specials.logit_processor);
   field.Object("custom_params", body.sampling.custom_params);
@@ -52,10 +96,7 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
 
 Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(json, {"json_schema", "regex", "ebnf", "structural_tag", "return_cached_tokens_details"}));
-  const Json& format = json["response_format"];
-  if (!format.is_null() && format["type"] != Json("text"))
-    return InvalidArgument(fmt::format("'response_format' of type {} is not supported by this server.", DumpJson(format["type"])));
+  TRY_STATUS(RefuseFields(json, {"json_schema", "structural_tag", "return_cached_tokens_details"}));
   if (body.model.find(':') != std::string::npos && body.model != context.backend.info().served_model_name)
     return InvalidArgument(fmt::format("'model' '{}' names a LoRA adapter, which is not supported by this server.", body.model));
   return CheckDpRank(json, http);

@@ -9,7 +9,7 @@
 namespace sgl {
 
 // Thread: one. Copies of a matcher share the blocks that were full when they parted, so a fork costs no frame.
-class Arena {
+class FrameArena {
  public:
   struct Mark {
     size_t block = 0, used = 0;
@@ -24,10 +24,10 @@ class Arena {
   Mark mark() const { return {at_, used_}; }
   void Reset(Mark m) { at_ = m.block, used_ = m.used; }
   // The copy sees everything allocated so far and writes to blocks of its own; so does this one from now on.
-  Arena Share() {
-    Arena copy;
+  FrameArena Share() {
+    FrameArena copy;
     copy.blocks_.assign(blocks_.begin(), blocks_.begin() + static_cast<std::ptrdiff_t>(blocks_.empty() ? 0 : at_ + 1));
-    for (Arena* a : {this, &copy}) {
+    for (FrameArena* a : {this, &copy}) {
       a->blocks_.resize(copy.blocks_.size());
       if (!a->blocks_.empty()) a->at_ = a->blocks_.size() - 1, a->used_ = a->blocks_.back().size;  // full
     }

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "grammar/test_kit.h"
+
+namespace sgl {
+namespace {
+
+struct SchemaCase {
+  const char* name;
+  const char* schema;
+  std::vector<const char*> good, bad;
+};
+
+const std::vector<SchemaCase>& Cases() {
+  static const std::vector<SchemaCase> cases = {
+      {"any",
+       "true",
+       {"1", "\"x\"", "{\"a\":[1,2,{\"b\":null}]}", " [ ] ", "-0.5e+3"},
+       {"01", "{a:1}", "[1,]", "\"\n\"", "nul", "\"\\ud800\"", "1 1"}},
+      {"types", R"({"type":["integer","null"]})", {"1", "-7", "1.0", "null", "1e2"}, {"1.5", "true", "\"1\"", "1e-1"}},
+      {"draft4", R"({"$schema":"http://json-schema.org/draft-04/schema#","type":"integer"})", {"1"}, {"1.0", "1e2"}},
+      {"range", R"({"type":"integer","minimum":-5,"exclusiveMaximum":120})", {"-5", "0", "119", "12"}, {"-6", "120", "1000", "1.5"}},
+      {"decimals",
+       R"({"type":"number","exclusiveMinimum":0.1,"maximum":2.5})",
+       {"0.11", "2.5", "1", "2.50", "25e-1"},
+       {"0.1", "2.51", "-1", "0.10"}},
+      {"multiple", R"({"type":"number","multipleOf":0.01})", {"1.25", "3", "0.10", "-7.01"}, {"1.255", "0.001"}},
+      {"mod", R"({"type":"integer","multipleOf":7,"minimum":50})", {"56", "700", "77"}, {"50", "57", "49"}},
+      {"enum",
+       R"({"enum":["a","ab",1,null,{"k":[1]}]})",
+       {"\"a\"", "\"ab\"", "1", "1.0", "null", "{\"k\":[1]}", "\"\\u0061\""},
+       {"\"b\"", "2", "{}", "\"abc\""}},
+      {"const", R"({"const":[1,"x"]})", {"[1,\"x\"]"}, {"[1]", "[1,\"y\"]", "[1,\"x\",2]"}},
+      {"lengths",
+       R"({"type":"string","minLength":2,"maxLength":3})",
+       {"\"ab\"", "\"\xC3\xA9\xE2\x82\xAC\"", "\"\\n\\u00e9\"", "\"\\ud83d\\ude00x\""},
+       {"\"a\"", "\"abcd\"", "\"\\n\""}},
+      {"pattern", R"({"type":"string","pattern":"^a+b?$"})", {"\"a\"", "\"aaab\"", "\"\\u0061\""}, {"\"b\"", "\"aba\"", "\"\""}},
+      {"search", R"({"type":"string","pattern":"b{2}"})", {"\"abba\"", "\"bb\""}, {"\"ab\"", "\"bab\""}},
+      {"counted", R"({"type":"string","pattern":"^[a-c]{2,4000}$","maxLength":3})", {"\"ab\"", "\"abc\""}, {"\"a\"", "\"abca\"", "\"xx\""}},
+      {"format", R"({"type":"string","format":"date"})", {"\"2024-02-29\""}, {"\"2023-02-29\"", "\"2024-13-01\"", "\"x\""}},
+      {"object",
+       R"({"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"}},"required":["a"],"additionalProperties":false})",
+       {"{\"a\":1}", "{\"b\":\"x\",\"a\":1}", "{ \"a\" : 1 , \"b\" : \"\" }", "{\"\\u0061\":1}"},
+       {"{}", "{\"b\":\"x\"}", "{\"a\":1,\"c\":2}", "{\"a\":1,\"a\":2}", "{\"a\":\"1\"}"}},
+      {"extra",
+       R"({"properties":{"a":{"type":"integer"}},"additionalProperties":{"type":"boolean"}})",
+       {"{\"a\":1,\"x\":true}", "{\"ab\":false}", "{}", "3"},
+       {"{\"x\":1}", "{\"a\":true}", "{\"x\":true,\"x\":true}"}},
+      {"patterns",
+       R"({"type":"object","patternProperties":{"^x-":{"type":"integer"},"y$":{"minimum":3}},"additionalProperties":false})",
+       {"{\"x-a\":1}", "{\"x-y\":3}", "{\"y\":\"s\"}"},
+       {"{\"a\":1}", "{\"x-y\":2}", "{\"x-a\":\"1\"}"}},
+      {"counts",
+       R"({"type":"object","minProperties":1,"maxProperties":2,"required":["r"]})",
+       {"{\"r\":1}", "{\"q\":1,\"r\":1}"},
+       {"{}", "{\"a\":1,\"b\":2}", "{\"r\":1,\"a\":1,\"b\":1}"}},
+      {"names",
+       R"({"type":"object","propertyNames":{"pattern":"^[a-c]+$","maxLength":2}})",
+       {"{\"ab\":1}", "{}"},
+       {"{\"abc\":1}", "{\"d\":1}"}},
+      {"dependent",
+       R"({"dependentRequired":{"a":["b"]},"dependentSchemas":{"c":{"properties":{"d":{"type":"null"}},"required":["d"]}}})",
+       {"{\"a\":1,\"b\":1}", "{\"b\":1}", "{\"c\":1,\"d\":null}"},
+       {"{\"a\":1}", "{\"c\":1}", "{\"c\":1,\"d\":1}"}},
+      {"array",
+       R"({"type":"array","items":{"type":"integer"},"minItems":1,"maxItems":3})",
+       {"[1]", "[1,2,3]"},
+       {"[]", "[1,2,3,4]", "[\"a\"]"}},
+      {"prefix",
+       R"({"type":"array","prefixItems":[{"type":"integer"},{"type":"string"}],"items":false})",
+       {"[]", "[1]", "[1,\"a\"]"},
+       {"[1,\"a\",2]", "[\"a\"]"}},
+      {"contains",
+       R"({"type":"array","contains":{"type":"integer"},"minContains":2,"maxContains":3})",
+       {"[1,\"a\",2]", "[1,2,3]"},
+       {"[1]", "[1,2,3,4]", "[\"a\"]"}},
+      {"unique",
+       R"({"type":"array","uniqueItems":true})",
+       {"[1,2,\"1\"]", "[{\"a\":1},{\"a\":2}]"},
+       {"[1,1.0]", "[{\"a\":1,\"b\":2},{\"b\":2,\"a\":1}]", "[\"a\",\"\\u0061\"]"}},
+      {"allOf", R"({"allOf":[{"type":"string","minLength":2},{"pattern":"^a"}]})", {"\"ab\""}, {"\"a\"", "\"bb\"", "1"}},
+      {"anyOf",
+       R"({"anyOf":[{"type":"integer","minimum":10},{"type":"string","maxLength":1},{"type":"object","required":["a"]}]})",
+       {"10", "\"x\"", "{\"a\":1}"},
+       {"9", "\"xy\"", "{}", "null"}},
+      {"oneOf", R"({"oneOf":[{"type":"integer","multipleOf":3},{"type":"integer","multipleOf":5}]})", {"3", "5", "9"}, {"15", "7"}},
+      {"tagged",
+       R"({"oneOf":[{"properties":{"k":{"const":"a"},"v":{"type":"integer"}},"required":["k","v"]},{"properties":{"k":{"const":"b"},"v":{"type":"string"}},"required":["k","v"]}]})",
+       {"{\"k\":\"a\",\"v\":1}", "{\"v\":\"x\",\"k\":\"b\"}"},
+       {"{\"k\":\"a\",\"v\":\"x\"}", "{\"v\":1,\"k\":\"b\"}", "{\"k\":\"c\",\"v\":1}"}},
+      {"not", R"({"type":"object","not":{"required":["a"]}})", {"{}", "{\"b\":1}"}, {"{\"a\":1}"}},
+      {"not value", R"({"type":"string","not":{"enum":["a","ab"]}})", {"\"b\"", "\"abc\"", "\"\""}, {"\"a\"", "\"ab\""}},
+      {"if",
+       R"({"type":"object","if":{"properties":{"k":{"const":1}},"required":["k"]},"then":{"required":["x"]},"else":{"required":["y"]}})",
+       {"{\"k\":1,\"x\":0}", "{\"y\":0}", "{\"k\":2,\"y\":0}"},
+       {"{\"k\":1}", "{\"k\":1,\"y\":0}", "{\"x\":0}"}},
+      {"ref",
+       R"({"$ref":"#/$defs/node","$defs":{"node":{"type":"object","properties":{"next":{"$ref":"#/$defs/node"}},"additionalProperties":false}}})",
+       {"{}", "{\"next\":{\"next\":{}}}"},
+       {"{\"next\":1}", "{\"nex\":{}}"}},
+      {"unevaluated",
+       R"({"allOf":[{"properties":{"a":true}}],"properties":{"b":true},"unevaluatedProperties":false})",
+       {"{\"a\":1,\"b\":2}"},
+       {"{\"c\":1}"}},
+      {"anchor", R"({"$defs":{"x":{"$anchor":"here","type":"null"}},"$ref":"#here"})", {"null"}, {"1"}},
+  };
+  return cases;
+}
+
+TEST(JsonMachine, DecidesDocuments) {
+  for (const SchemaCase& c : Cases()) {
+    const auto grammar = MustCompile(GrammarKind::kJsonSchema, c.schema);
+    ASSERT_NE(grammar, nullptr);
+    for (const char* text : c.good) EXPECT_TRUE(Accepts(*grammar, text)) << c.name << ": " << text;
+    for (const char* text : c.bad) EXPECT_FALSE(Accepts(*grammar, text)) << c.name << ": " << text;
+  }
+}
+
+TEST(JsonMachine, MasksSayWhatTokensMayFollow) {
+  std::mt19937_64 random(7);
+  for (const SchemaCase& c : Cases()) {
+    const auto grammar = MustCompile(GrammarKind::kJsonSchema, c.schema);
+    ASSERT_NE(grammar, nullptr);
+    for (const char* text : c.good) {  // along documents, by single bytes
+      const std::unique_ptr<Matcher> m = grammar->NewMatcher();
+      for (const char* p = text; *p != 0; ++p) {
+        ExpectExactMask(*m, std::string(c.name) + " before '" + p + "'");
+        if (HasFatalFailure()) return;
+        ASSERT_TRUE(m->Accept(static_cast<uint8_t>(*p)));
+      }
+      ExpectExactMask(*m, std::string(c.name) + " at the end");
+    }
+    bool ended = false;  // and along random texts
+    for (int i = 0; i < 3; ++i) DrawText(*grammar, random, 40, true, &ended);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(JsonMachine, RollbackAndForkEqualAFreshReplay) {
+  std::mt19937_64 random(11);
+  const Vocabulary& v = *TestVocabulary();
+  for (const SchemaCase& c : Cases()) {
+    const auto grammar = MustCompile(GrammarKind::kJsonSchema, c.schema);
+    std::unique_ptr<Matcher> m = grammar->NewMatcher();
+    std::vector<TokenId> taken;
+    std::vector<uint32_t> mask(v.words()), fresh_mask(v.words());
+    for (int step = 0; step < 60; ++step) {
+      if (!taken.empty() && random() % 4 == 0) {
+        const size_t back = random() % taken.size() + 1;
+        m->Rollback(back);
+        taken.resize(taken.size() - back);
+      }
+      if (random() % 5 == 0) m = m->Fork();
+      m->Fill(mask);
+      const std::unique_ptr<Matcher> fresh = grammar->NewMatcher();
+      for (const TokenId t : taken) ASSERT_TRUE(fresh->Accept(t));
+      fresh->Fill(fresh_mask);
+      ASSERT_EQ(mask, fresh_mask) << c.name;
+      std::vector<TokenId> allowed;
+      for (size_t id = 0; id + 1 < v.size(); ++id)
+        if ((mask[id / 32] >> (id % 32) & 1) != 0) allowed.push_back(static_cast<TokenId>(id));
+      if (allowed.empty()) continue;
+      taken.push_back(allowed[random() % allowed.size()]);
+      ASSERT_TRUE(m->Accept(taken.back()));
+    }
+  }
+}
+
+TEST(JsonMachine, ForcedTextIsFound) {
+  const auto grammar =
+      MustCompile(GrammarKind::kJsonSchema,
+                  R"({"type":"object","properties":{"name":{"enum":["alpha"]}},"required":["name"],"additionalProperties":false})",
+                  {.disable_any_whitespace = true, .whitespace_pattern = {}});
+  const std::unique_ptr<Matcher> m = grammar->NewMatcher();
+  ASSERT_TRUE(m->Accept('{'));
+  EXPECT_EQ(m->JumpForward().substr(0, 9), "\"");  // a letter may be written as an escape
+  ASSERT_TRUE(m->Accept('"') && m->Accept('n') && m->Accept('a') && m->Accept('m') && m->Accept('e') && m->Accept('"'));
+  EXPECT_EQ(m->JumpForward(), ": \"");
+}
+
+TEST(JsonMachine, SpacingFollowsTheOptions) {
+  const std::string schema = R"({"type":"array","items":{"type":"object"}})";
+  const auto compact = MustCompile(GrammarKind::kJsonSchema, schema, {.disable_any_whitespace = true, .whitespace_pattern = {}});
+  EXPECT_TRUE(Accepts(*compact, R"([{"a": 1, "b": 2}, {}])"));
+  EXPECT_FALSE(Accepts(*compact, R"([{"a":1}])"));
+  EXPECT_FALSE(Accepts(*compact, R"([ {}])"));
+  const auto tabs = MustCompile(GrammarKind::kJsonSchema, schema, {.disable_any_whitespace = false, .whitespace_pattern = "\\t?"});
+  EXPECT_TRUE(Accepts(*tabs, "[\t{}]"));
+  EXPECT_FALSE(Accepts(*tabs, "[\t\t{}]"));
+}
+
+TEST(JsonMachine, ErrorsNameThePlace) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"[", "not JSON"},
+      {"5", "a schema is an object or a boolean"},
+      {R"({"type":"invalid"})", "#/type: \"invalid\" is not a type"},
+      {R"({"properties":{"a":{"pattern":"("}}})", "#/properties/a/pattern: at character 0: unmatched '('"},
+      {R"x({"items":{"pattern":"(?=x)"}})x", "#/items/pattern: at character 0: look-ahead"},
+      {R"({"$ref":"#/nowhere"})", "#/$ref: '#/nowhere' is not in this schema"},
+      {R"({"$ref":"http://example.com/x"})", "outside this schema"},
+      {R"({"$defs":{"a":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"})", "refers to itself"},
+      {R"({"minLength":-1})", "#/minLength: has to be a non-negative integer"},
+      {R"({"required":"a"})", "#/required: has to be a list of strings"},
+      {R"({"$dynamicRef":"#x"})", "#/$dynamicRef: this keyword is not supported"},
+      {R"({"unevaluatedProperties":false,"anyOf":[{}]})", "#/unevaluatedProperties"},
+      {"false", "no value satisfies"},
+      {R"({"type":"integer","minimum":2,"maximum":1})", "no value satisfies"},
+      {R"({"type":"string","minLength":2,"maxLength":1})", "no value satisfies"},
+      {R"({"type":"object","properties":{"a":false},"required":["a"]})", "no value satisfies"},
+      {R"({"allOf":[{"type":"string"},{"type":"number"}]})", "no value satisfies"},
+  };
+  for (const auto& [schema, part] : cases) {
+    const std::string error = CompileError(GrammarKind::kJsonSchema, schema);
+    EXPECT_NE(error.find(part), std::string::npos) << schema << ": " << error;
+  }
+}
+
+TEST(JsonMachine, HostileSchemasAreRefusedOrCheap) {
+  std::string deep = "{}";
+  for (int i = 0; i < 300; ++i) deep = R"({"items":)" + deep + "}";
+  EXPECT_NE(CompileError(GrammarKind::kJsonSchema, deep).find("nested"), std::string::npos);
+  EXPECT_NE(CompileError(GrammarKind::kJsonSchema, std::string((1 << 20) + 1, ' ')).find("longer"), std::string::npos);
+  EXPECT_NE(CompileError(GrammarKind::kJsonSchema, R"({"pattern":"((a{0,1000}){0,1000}b{0,1000}){0,1000}"})"), "");
+  const auto counters = MustCompile(GrammarKind::kJsonSchema,
+                                    R"({"type":"array","items":{"type":"string","maxLength":10000},"minItems":10000,"maxItems":100000})");
+  EXPECT_LT(counters->bytes(), size_t{200000});
+}
+
+}  // namespace
+}  // namespace sgl
