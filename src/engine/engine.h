@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "engine/probe.h"
 #include "engine/sampler.h"
+#include "obs/profiler.h"
 #include "sched/request.h"
 #include "sched/scheduler.h"
 #include "tensor/dtype.h"
@@ -137,6 +138,7 @@ class Engine {
   const EngineInfo& info() const;
   EngineStats stats() const;         // Thread: any; a snapshot
   const EngineProbe& probe() const;  // lives as long as the engine
+  Profiler& profiler();              // likewise
   std::shared_ptr<const Tokenizer> tokenizer() const;
   const std::string& chat_template() const;  // "" if the model has none
 

@@ -37,6 +37,7 @@ class EngineBackend final : public Backend {
   const EngineInfo& info() const override { return engine_.info(); }
   EngineStats stats() const override { return engine_.stats(); }
   std::vector<const EngineProbe*> probes() const override { return {&engine_.probe()}; }
+  Profiler& profiler() override { return engine_.profiler(); }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return engine_.tokenizer(); }
 
  private:

@@ -63,6 +63,9 @@ constexpr Route kRoutes[] = {
     {"/configure_logging", "GET POST", kAdmin, kHttp, kAnswers, HandleConfigureLogging, "Changes request logs and dumps",
      DescribeConfigureLogging},
     {"/set_trace_level", "GET POST", kNormal, kHttp, kAnswers, HandleSetTraceLevel, "How detailed traces are; query: level, 0 for none"},
+    {"/start_profile", "GET POST", kAdmin, kText, kAnswers, HandleStartProfile, "Begins a Chrome trace of the engine",
+     DescribeStartProfile},
+    {"/stop_profile", "GET POST", kAdmin, kText, kAnswers, HandleStopProfile, "Ends it and writes the file"},
     {"/abort_request", "POST", kAdmin, kHttp, kAnswers, HandleAbortRequest, "Aborts one request, or all", DescribeAbortRequest},
 };
 
