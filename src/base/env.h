@@ -94,6 +94,7 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Int, ClipMaxNewTokens, "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "4096", "max_new_tokens counts as at most this much in admission")     \
   X(Bool, TestRetract, "SGLANG_TEST_RETRACT", "false", "testing: send a running request back to the queue now and then")                   \
   X(Int, TestRetractInterval, "SGLANG_TEST_RETRACT_INTERVAL", "3", "decode steps between such retractions")                                \
+  X(Int, TestRetractNoPrefillBs, "SGLANG_TEST_RETRACT_NO_PREFILL_BS", "2147483648", "with it: no prefill while more are running")          \
   X(Bool, StrictMemCheckDuringIdle, "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE", "true", "when idle, check that no page is lost")         \
   X(Bool, AllowLongerContext, "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", "false", "let --context-length exceed the model's")             \
   X(Float, HealthCheckTimeout, "SGLANG_HEALTH_CHECK_TIMEOUT", "20", "seconds a health probe waits for a token")                            \

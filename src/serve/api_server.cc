@@ -33,6 +33,7 @@ class EngineBackend final : public Backend {
   void AbortRid(const std::string& rid) override { engine_.AbortRid(rid); }
   void AbortAll() override { engine_.AbortAll(); }
   void FlushCache(milliseconds timeout, std::function<void(bool)> done) override { engine_.FlushCache(timeout, std::move(done)); }
+  void Control(ControlRequest request, ControlDone done) override { engine_.Control(std::move(request), std::move(done)); }
   bool Drain(milliseconds timeout) override { return engine_.Drain(timeout); }
   const EngineInfo& info() const override { return engine_.info(); }
   EngineStats stats() const override { return engine_.stats(); }

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "serve/api_server.h"
@@ -60,6 +62,8 @@ struct ApiContext {
   std::function<std::chrono::steady_clock::time_point()> steady_now = [] { return std::chrono::steady_clock::now(); };
   std::atomic<ServerState> state{ServerState::kStarting};
   std::shared_ptr<HealthMonitor> health;
+  std::mutex weight_snapshot_mutex;  // text threads; /weights_checker keeps it between two calls
+  std::map<std::string, uint64_t> weight_snapshot;
 };
 
 }  // namespace sgl

@@ -195,6 +195,10 @@ class FakeBackend final : public Backend {
     flush_timeout = timeout;
     done(flush_result);
   }
+  void Control(ControlRequest request, ControlDone done) override {
+    controls.push_back(std::move(request));
+    done(control_answer);
+  }
   bool Drain(std::chrono::milliseconds) override { return true; }
   const EngineInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
@@ -223,6 +227,8 @@ class FakeBackend final : public Backend {
   Error refusal;
   bool flush_result = true;
   std::chrono::milliseconds flush_timeout{-1};
+  std::vector<ControlRequest> controls;
+  Result<std::string> control_answer = std::string("said");
   EngineInfo info_;
   EngineStats stats_;
   EngineProbe probe_;

@@ -67,6 +67,20 @@ constexpr Route kRoutes[] = {
      DescribeStartProfile},
     {"/stop_profile", "GET POST", kAdmin, kText, kAnswers, HandleStopProfile, "Ends it and writes the file"},
     {"/abort_request", "POST", kAdmin, kHttp, kAnswers, HandleAbortRequest, "Aborts one request, or all", DescribeAbortRequest},
+    {"/open_session", "GET POST", kNormal, kHttp, kRefuses, HandleOpenSession, "Opens a session", DescribeOpenSession},
+    {"/close_session", "GET POST", kNormal, kHttp, kRefuses, HandleCloseSession, "Closes a session", DescribeCloseSession},
+    {"/pause_generation", "POST", kAdmin, kHttp, kRefuses, HandlePauseGeneration, "Pauses: abort, retract or in_place", DescribePause},
+    {"/continue_generation", "POST", kAdmin, kHttp, kAnswers, HandleContinueGeneration, "Ends a pause"},
+    {"/set_internal_state", "POST PUT", kAdmin, kHttp, kRefuses, HandleSetInternalState, "Limits the running requests",
+     DescribeSetInternalState},
+    {"/slow_down", "GET POST", kAdmin, kHttp, kRefuses, HandleSlowDown, "Sleeps before every step, for tests", DescribeSlowDown},
+    {"/update_weights_from_disk", "POST", kAdmin, kHttp, kRefuses, HandleUpdateWeightsFromDisk, "Exchanges the weights while serving",
+     DescribeUpdateWeights},
+    {"/update_weight_version", "POST", kAdmin, kHttp, kRefuses, HandleUpdateWeightVersion, "Renames the weights",
+     DescribeUpdateWeightVersion},
+    {"/get_weights_by_name", "GET POST", kAdmin, kText, kAnswers, HandleGetWeightsByName, "Numbers of one tensor", DescribeGetWeights},
+    {"/weights_checker", "POST", kAdmin, kText, kAnswers, HandleWeightsChecker, "Checksums of the weight files, and comparing them",
+     DescribeWeightsChecker},
 };
 
 bool Matches(const Route& route, std::string_view path) {

@@ -180,6 +180,7 @@ void HandleCompletions(ApiContext& context, const Exchange& exchange) {
   if (!json) return;
   Result<CompletionBody> body = ParseCompletion(*json, context);
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  body->routing_key = RoutingKey(*json, exchange->request());
   const std::string id = body->rid.empty() ? context.ids.Next() : body->rid;
   Result<CompletionPlan> plan = PlanCompletion(*body, *json, context, exchange->request(), id);
   if (!plan.ok()) return SendOpenAiError(*exchange, plan.error());
