@@ -73,7 +73,8 @@ void VisitHttp(ServeOptions& o, Options& field) {
   field("admin-api-key", api.admin_api_key, "the same for administrative routes", OptionTrait::kSecret, OptionTrait::kZeroIsUnset);
   field("served-model-name", o.engine.served_model_name, "the model's name in the API, without ':'; unset: the model path",
         OptionTrait::kZeroIsUnset);
-  field("chat-template", o.chat_template, "a .jinja or .json file, or chatml, llama-2, llama-3, plain; unset: the model's",
+  field("chat-template", o.chat_template,
+        "a .jinja or .json file, or a name: chatml, llama-2, llama-3, llama-4, mistral, vicuna...; unset: the model's",
         OptionTrait::kZeroIsUnset);
   field("sampling-defaults", api.sampling_defaults,
         "where sampling parameters that a request leaves out come from: generation_config.json or OpenAI's", Choices{{"model", "openai"}});

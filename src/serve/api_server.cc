@@ -46,7 +46,7 @@ Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(const ApiConfig& co
   std::string source = config.chat_template.empty() ? engine.chat_template() : config.chat_template;
   if (source.empty()) {
     LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
-    source = BuiltinChatTemplate("chatml");
+    source = BuiltinChatTemplate("internlm2-chat");  // ChatML without a system message of its own
   }
   Result<std::unique_ptr<ChatTemplate>> parsed = ChatTemplate::Parse(std::move(source));
   if (!parsed.ok()) return std::move(parsed).error().In("chat template");

@@ -14,6 +14,7 @@
 #include "serve/outbox.h"
 #include "serve/probe.h"
 #include "text/chat_template.h"
+#include "text/prefix_encoder.h"
 
 namespace sgl {
 
@@ -31,6 +32,8 @@ struct Threads {
 };
 
 struct ApiContext {
+  static constexpr size_t kPromptCacheBytes = 32 << 20;  // texts and tokens of long prompts
+
   ApiContext(ApiConfig c, Backend& b, std::shared_ptr<const ChatTemplate> t, Threads th, uint64_t id_seed)
       : config(std::move(c)),
         backend(b),
@@ -39,7 +42,14 @@ struct ApiContext {
         ids(id_seed),
         probe(std::make_shared<ServeProbe>(config.metrics)),
         journal(config.journal, config.server_args),
-        outbox(std::make_shared<Outbox>(threads.post_http)) {}
+        outbox(std::make_shared<Outbox>(threads.post_http)),
+        tokenizer(backend.tokenizer()),
+        prompt_encoder(tokenizer == nullptr ? nullptr : std::make_unique<PrefixEncoder>(*tokenizer, kPromptCacheBytes)) {}
+
+  // tokenizer->Encode(text, add_special_tokens); of a long text only what no earlier one began with costs time. Thread: any.
+  std::vector<TokenId> EncodePrompt(std::string_view text, bool add_special_tokens) const {
+    return prompt_encoder->Encode(text, add_special_tokens);
+  }
 
   const ApiConfig config;
   Backend& backend;
@@ -49,6 +59,8 @@ struct ApiContext {
   const std::shared_ptr<ServeProbe> probe;  // exchanges may outlive the context
   Journal journal;
   const std::shared_ptr<Outbox> outbox;
+  const std::shared_ptr<const Tokenizer> tokenizer;
+  const std::unique_ptr<PrefixEncoder> prompt_encoder;
   std::function<double()> unix_now = [] {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   };

@@ -258,7 +258,7 @@ Result<std::vector<TokenId>> RenderChat(const ChatPrompt& prompt, const ApiConte
     text = context.chat_template->Render(variables);
   }
   if (!text.ok()) return std::move(text).error();
-  std::vector<TokenId> tokens = tokenizer->Encode(*text, false);
+  std::vector<TokenId> tokens = context.EncodePrompt(*text, false);
   std::vector<TokenId> more = prefix.empty() ? std::vector<TokenId>() : tokenizer->Encode(prefix, false);
   const bool starts_over = !more.empty() && tokenizer->bos && more.front() == *tokenizer->bos;
   tokens.insert(tokens.end(), more.begin() + (starts_over ? 1 : 0), more.end());
