@@ -100,7 +100,8 @@ class Conversation {
     std::string answer, failure;
     SseSplitter events;
     const auto on_body = [&](std::string_view piece) {
-      events.Feed(piece, [&](std::string_view, std::string_view data) { TakeEvent(data, answer, failure); });
+      events.Feed(
+          piece, [&](std::string_view, std::string_view data) { TakeEvent(data, answer, failure); }, ShowProgress);
       return interrupted == 0 && failure.empty();
     };
     HttpHeaders headers = Headers();
@@ -149,7 +150,19 @@ class Conversation {
     if (options_.temperature) body.Set("temperature", *options_.temperature);
     if (options_.top_p) body.Set("top_p", *options_.top_p);
     if (options_.seed) body.Set("seed", *options_.seed);
+    if (isatty(STDERR_FILENO) == 1) body.Set("stream_options", Json().Set("include_progress", true));
     return body;
+  }
+
+  // "progress {...}" while the server reads a long conversation: one line that the answer replaces.
+  static void ShowProgress(std::string_view comment) {
+    constexpr std::string_view kProgress = "progress ";
+    if (comment.substr(0, kProgress.size()) != kProgress) return;
+    const Result<Json> progress = ParseJson(comment.substr(kProgress.size()));
+    if (!progress.ok() || progress->get_int("prompt_tokens", 0) == 0) return;
+    fmt::print(stderr, "\r\033[Kreading: {} of {} tokens\r", progress->get_int("computed_tokens", 0),
+               progress->get_int("prompt_tokens", 0));
+    std::fflush(stderr);
   }
 
   static void TakeEvent(std::string_view data, std::string& answer, std::string& failure) {
@@ -166,6 +179,7 @@ class Conversation {
     const Json& choices = (*event)["choices"];
     if (!choices.is_array() || choices.as_array().empty()) return;
     const std::string piece = choices.as_array().front()["delta"].get_string("content", "");
+    if (answer.empty() && !piece.empty() && isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\033[K");
     answer += piece;
     std::fwrite(piece.data(), 1, piece.size(), stdout);
     std::fflush(stdout);

@@ -18,11 +18,10 @@ constexpr std::string_view kNoSpeculation = "it has no speculative decoding";
 constexpr std::string_view kNoAdapters = "it has no LoRA adapters";
 constexpr std::string_view kNoTiers = "it keeps its cache in memory only";
 constexpr std::string_view kNoSplit = "it does prefill and decoding in one server";
-constexpr std::string_view kNoTls = "it speaks plain HTTP; put a TLS proxy in front";
+constexpr std::string_view kNoTls = "restart the server to change certificates";
 constexpr std::string_view kNoMetrics = "this build does not publish these figures";
-constexpr std::string_view kNoTrace = "this build exports no traces";
 constexpr std::string_view kNoPriorities = "it has no priorities";
-constexpr std::string_view kNoParsers = "it returns what the model writes as it is";
+constexpr std::string_view kNoParsers = "it generates and caches reasoning like other text";
 constexpr std::string_view kTextOnly = "it serves text models only";
 constexpr std::string_view kOwnKernels = "there is one implementation, chosen by the CPU's instruction set";
 constexpr std::string_view kAlways = "it is always so here";
@@ -81,11 +80,9 @@ constexpr ForeignFlag kFlags[] = {
     {"weight-loader-drop-cache-after-load", kIgnored, kNone, "", kMapped},
     {"delete-ckpt-after-loading", kNotBuilt, kNone, "", "it never deletes a model"},
     {"model-checksum", kNotBuilt, kOne, "", "it does not verify checksums of models"},
-    {"quantization", kNotBuilt, kOne, "gguf|unquant", "quantised weights are used as the file has them"},
     {"quantization-param-path", kNotBuilt, kOne, "", "it has no KV-cache scales"},
     {"torchao-config", kNotBuilt, kOne, "", "quantised weights are used as the file has them"},
     {"enable-fp32-lm-head", kIgnored, kNone, "", "logits are computed in 32 bits anyway"},
-    {"is-embedding", kNotBuilt, kNone, "", "it serves generative models only"},
     {"skip-tokenizer-init", kNotBuilt, kNone, "", "it always loads the tokenizer"},
     {"custom-weight-loader", kNotBuilt, kMany, "", "it runs no Python"},
     {"forward-hooks", kNotBuilt, kOne, "", "it runs no Python"},
@@ -93,24 +90,16 @@ constexpr ForeignFlag kFlags[] = {
     {"warmups", kIgnored, kOne, "", "there is one warm-up"},
     {"file-storage-path", kIgnored, kOne, "", "there is no file API"},
     {"fastapi-root-path", kNotBuilt, kOne, "", "it serves from /"},
-    {"ssl-keyfile", kNotBuilt, kOne, "", kNoTls},
-    {"ssl-certfile", kNotBuilt, kOne, "", kNoTls},
-    {"ssl-ca-certs", kNotBuilt, kOne, "", kNoTls},
-    {"ssl-keyfile-password", kNotBuilt, kOne, "", kNoTls},
     {"enable-ssl-refresh", kNotBuilt, kNone, "", kNoTls},
     {"enable-http2", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},
     {"grpc-mode", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},
     {"hf-chat-template-name", kNotBuilt, kOne, "default", "it uses the model's default template"},
     {"completion-template", kNotBuilt, kOne, "", "it has no fill-in-the-middle templates"},
-    {"reasoning-parser", kNotBuilt, kOne, "", kNoParsers, "reasoning_parser", "null"},
-    {"tool-call-parser", kNotBuilt, kOne, "", kNoParsers, "tool_call_parser", "null"},
     {"tool-server", kNotBuilt, kOne, "", "it calls no tools"},
     {"strip-thinking-cache", kNotBuilt, kNone, "", kNoParsers},
     {"enable-strict-thinking", kNotBuilt, kNone, "", kNoParsers},
     {"stream-response-default-include-usage", kNotBuilt, kNone, "", "ask for it with stream_options in the request"},
     {"allow-auto-truncate", kNotBuilt, kNone, "", "prompts that are too long are refused"},
-    {"enable-custom-logit-processor", kNotBuilt, kNone, "", "it runs no Python"},
-    {"enable-return-hidden-states", kNotBuilt, kNone, "", "it returns tokens and log-probabilities"},
     {"enable-return-routed-experts", kNotBuilt, kNone, "", "it returns tokens and log-probabilities"},
     {"enable-streaming-session", kNotBuilt, kNone, "", "it has no sessions"},
     {"enable-mis", kNotBuilt, kNone, "", "it has no multi-item scoring"},
@@ -161,15 +150,12 @@ constexpr ForeignFlag kFlags[] = {
     {"nccl-port", kIgnored, kOne, "", kLoneNode},
     {"dist-timeout", kIgnored, kOne, "", kLoneNode},
     // Logs, metrics, traces.
-    {"crash-dump-folder", kIgnored, kOne, "", "there are no crash dumps"},
     {"show-time-cost", kIgnored, kNone, "", "the log has timings"},
     {"enable-request-time-stats-logging", kIgnored, kNone, "", "the log has timings"},
     {"enable-metrics-for-all-schedulers", kIgnored, kNone, "", kLoneNode},
     {"enable-mfu-metrics", kIgnored, kNone, "", kNoMetrics},
     {"enable-forward-pass-metrics", kIgnored, kNone, "", kNoMetrics},
     {"collect-tokens-histogram", kIgnored, kNone, "", kAlways},
-    {"enable-trace", kIgnored, kNone, "", kNoTrace},
-    {"otlp-traces-endpoint", kIgnored, kOne, "", kNoTrace},
     {"kv-events-config", kNotBuilt, kOne, "", "it publishes no cache events"},
     {"debug-tensor-dump-output-folder", kNotBuilt, kOne, "", "it dumps no tensors"},
     {"debug-tensor-dump-layers", kNotBuilt, kMany, "", "it dumps no tensors"},

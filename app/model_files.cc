@@ -10,6 +10,7 @@
 #include "app/serve_options.h"
 #include "base/env.h"
 #include "text/chat_template.h"
+#include "text/encoders/deepseek_v32.h"
 
 namespace sgl {
 namespace {
@@ -62,10 +63,11 @@ Result<std::string> ReadChatTemplate(const std::string& name_or_file) {
     if (!source.is_string()) return InvalidArgument(fmt::format("{}: expected an object with a string \"chat_template\"", name_or_file));
     return source.as_string();
   }
+  if (name_or_file == kDeepSeekV32) return name_or_file;  // no Jinja: the server has an encoder of that name
   if (const std::string_view known = BuiltinChatTemplate(name_or_file); !known.empty()) return std::string(known);
   std::string names;
   for (const std::string_view name : BuiltinChatTemplates()) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
-  return NotFound(fmt::format("'{}' is neither a file nor one of {}", name_or_file, names));
+  return NotFound(fmt::format("'{}' is neither a file nor one of {}, {}", name_or_file, names, kDeepSeekV32));
 }
 
 Result<std::string> ResolveModelPath(const std::string& name, const std::string& revision) {

@@ -7,6 +7,7 @@
 #include "app/serve_options.h"
 #include "app/signals.h"
 #include "base/env.h"
+#include "obs/crash_report.h"
 #include "obs/log.h"
 
 namespace sgl {
@@ -53,8 +54,10 @@ std::string Summary(const EngineInfo& info, const std::string& url) {
 }
 
 // Host as it stands in a URL: IPv6 in brackets.
-std::string Url(const std::string& host, uint16_t port) {
-  return host.find(':') != std::string::npos ? fmt::format("http://[{}]:{}", host, port) : fmt::format("http://{}:{}", host, port);
+std::string Url(const std::string& host, uint16_t port, bool tls) {
+  const char* scheme = tls ? "https" : "http";
+  return host.find(':') != std::string::npos ? fmt::format("{}://[{}]:{}", scheme, host, port)
+                                             : fmt::format("{}://{}:{}", scheme, host, port);
 }
 
 Status Serve(ServeOptions& config, const Options& options) {
@@ -68,13 +71,15 @@ Status Serve(ServeOptions& config, const Options& options) {
   if (api.api_key.empty() && !IsLoopback(api.http.host))
     LOG_WARNING("{} can be reached from other machines and asks for no key: consider --api-key", api.http.host);
 
+  TRY_STATUS(InstallCrashReport(config.crash_dump_folder));
   ShutdownSignals signals(env::kForceShutdown.Get());
   LOG_INFO("loading {}", config.engine.model_path);
   TRY(const std::unique_ptr<Engine> engine, Engine::Create(config.engine));
   const std::string host = api.http.host;
+  const bool tls = api.http.tls.enabled();
   ApiServer server(std::move(api), *engine);
   TRY_STATUS(server.Start());
-  const std::string url = Url(host, server.port());
+  const std::string url = Url(host, server.port(), tls);
   LOG_INFO("{}", Summary(engine->info(), url));
   signals.OnShutdown([&server] { server.RequestShutdown(); });
   server.Run();

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -10,6 +11,8 @@
 #include "base/env.h"
 #include "obs/buckets.h"
 #include "obs/metrics.h"
+#include "text/reasoning/reasoning_parser.h"
+#include "text/tools/tool_parser.h"
 
 namespace sgl {
 namespace {
@@ -37,7 +40,13 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   api.journal.log_headers.insert(api.journal.log_headers.begin(), "x-smg-routing-key");
   for (std::string& name : api.journal.log_headers)
     for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  api.trace.level = static_cast<int>(env::kTraceLevel.Get());
+  api.trace.schedule_delay_ms = static_cast<int>(std::clamp<int64_t>(env::kOtlpDelayMillis.Get(), 1, 3600000));
+  api.trace.max_batch = static_cast<int>(std::clamp<int64_t>(env::kOtlpBatch.Get(), 1, 65536));
   api.journal.log_exceeded_ms = env::kLogRequestExceededMs.Get();
+  api.forward_unknown_tools = env::kForwardUnknownTools.Get();
+  api.default_thinking = env::kDefaultThinking.Get();
+  api.tool_strict_level = static_cast<int>(env::kToolStrictLevel.Get());
   api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());
 }
 
@@ -53,14 +62,27 @@ void VisitModel(ServeOptions& o, Options& field) {
         Choices{{"auto", "safetensors", "gguf"}});
   field("dtype", engine.dtype, "type of weights and activations that are not quantised",
         Choices{{"auto", "half", "float16", "bfloat16", "float", "float32"}});
+  field("quantization", engine.quantization,
+        "w8a8_int8: the layers of an unquantised model as bytes, activations too; gguf, unquant or unset: weights as the file has them",
+        OptionTrait::kZeroIsUnset, Choices{{"w8a8_int8", "gguf", "unquant"}});
   field("kv-cache-dtype", engine.kv_cache_dtype, "type of cached keys and values",
         Choices{{"auto", "bfloat16", "bf16", "float16", "float32", "fp8_e5m2", "fp8_e4m3", "int8"}});
   field("context-length", engine.context_length, "longest prompt plus answer, in tokens; unset: the model's", OptionTrait::kHumanInt,
         OptionTrait::kZeroIsUnset, Range{1, 1 << 28});
   field("json-model-override-args", engine.json_model_override_args, "JSON object whose members replace those of config.json");
+  field("packed-cache-dir", engine.packed_cache_dir,
+        "keep the weights there as the kernels want them, and start faster from the second time on; unset: pack them at every start",
+        OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
   field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
+}
+
+// "auto", "none" and the names of every format.
+Choices Formats(const auto& formats) {
+  Choices choices{{"auto", "none"}};
+  for (const auto& format : formats) choices.values.emplace_back(format.name);
+  return choices;
 }
 
 void VisitHttp(ServeOptions& o, Options& field) {
@@ -71,11 +93,22 @@ void VisitHttp(ServeOptions& o, Options& field) {
   field("api-key", api.api_key, "requests must carry it as a bearer token; unset: open to everybody who can connect", OptionTrait::kSecret,
         OptionTrait::kZeroIsUnset);
   field("admin-api-key", api.admin_api_key, "the same for administrative routes", OptionTrait::kSecret, OptionTrait::kZeroIsUnset);
+  field("ssl-certfile", api.http.tls.certificate_file, "PEM file with the certificate and its chain: serve HTTPS",
+        OptionTrait::kZeroIsUnset);
+  field("ssl-keyfile", api.http.tls.key_file, "PEM file with the certificate's key", OptionTrait::kZeroIsUnset);
+  field("ssl-keyfile-password", api.http.tls.key_password, "password of the key", OptionTrait::kSecret, OptionTrait::kZeroIsUnset);
+  field("ssl-ca-certs", api.http.tls.ca_file, "PEM file: certificates that clients show must be signed by one of these",
+        OptionTrait::kZeroIsUnset);
   field("served-model-name", o.engine.served_model_name, "the model's name in the API, without ':'; unset: the model path",
         OptionTrait::kZeroIsUnset);
   field("chat-template", o.chat_template,
-        "a .jinja or .json file, or a name: chatml, llama-2, llama-3, llama-4, mistral, vicuna...; unset: the model's",
+        "a .jinja or .json file, or a name: chatml, llama-2, llama-3, mistral, deepseek-v3.2...; unset: the model's",
         OptionTrait::kZeroIsUnset);
+  field("tool-call-parser", api.tool_call_parser, "how the model writes tool calls; auto: what its chat template shows",
+        Formats(ToolFormats()));
+  field("reasoning-parser", api.reasoning_parser,
+        "how the model writes its reasoning, which replies then keep apart; auto: what its chat template shows",
+        Formats(ReasoningFormats()));
   field("sampling-defaults", api.sampling_defaults,
         "where sampling parameters that a request leaves out come from: generation_config.json or OpenAI's", Choices{{"model", "openai"}});
   field("preferred-sampling-params", api.preferred_sampling_params, "JSON object of sampling parameters that replace the defaults");
@@ -83,6 +116,9 @@ void VisitHttp(ServeOptions& o, Options& field) {
   field("stream-interval", api.stream_interval, "tokens per streamed piece", Range{1, 1 << 20});
   field("incremental-streaming-output", api.incremental_streaming_output, "native streams carry only what is new",
         Deprecated{{"stream-output"}});
+  field("is-embedding", api.is_embedding, "serve embeddings: the last token's final hidden state");
+  field("enable-return-hidden-states", api.enable_return_hidden_states, "allow return_hidden_states");
+  field("enable-custom-logit-processor", api.enable_custom_logit_processor, "allow custom_logit_processor, by the names of built-in ones");
   field("skip-server-warmup", api.skip_server_warmup, "be ready without a first request");
   field("tokenizer-worker-num", api.text_threads, "threads that parse requests, render templates and tokenize", Range{1, 256});
   field("shutdown-timeout", api.shutdown_timeout, "seconds that running requests get to finish after SIGTERM", Range{0, 1e6});
@@ -144,6 +180,11 @@ void ServeOptions::Visit(Options& field) {
   field("tokenizer-metrics-allowed-custom-labels", metrics.allowed_custom_labels, "labels that this header may set");
   field("export-metrics-to-file", journal.export_metrics_to_file, "one JSON line per request into hourly files");
   field("export-metrics-to-file-dir", journal.export_metrics_to_file_dir, "folder of these files", OptionTrait::kZeroIsUnset);
+  field.Group("Traces and crashes");
+  field("enable-trace", api.trace.enabled, "send a span per request and stage to an OpenTelemetry collector (OTLP over HTTP, JSON)");
+  field("otlp-traces-endpoint", api.trace.endpoint, "the collector, host:port or URL");
+  field("crash-dump-folder", crash_dump_folder, "folder for a report (stack, last 100 requests) if the process crashes; unset: stderr only",
+        OptionTrait::kZeroIsUnset);
   field.Group("Other");
   field("config", config_file, "a YAML file with flags as keys; flags on the command line win", OptionTrait::kZeroIsUnset);
   field("print-env", print_env, "print the environment variables with types, defaults and values, then stop");

@@ -16,6 +16,7 @@ struct ServeOptions {
   EngineConfig engine;
   ApiConfig api;
   std::string log_level = "info", log_level_http;
+  std::string crash_dump_folder;
   Json extra_metric_labels;
   std::vector<std::string> ttft_buckets, itl_buckets, e2e_buckets, prompt_tokens_buckets, generation_tokens_buckets;
   std::string device = "auto";

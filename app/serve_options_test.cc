@@ -122,6 +122,17 @@ TEST(ServeOptions, NoNameStandsForTwoFlags) {
   }
 }
 
+TEST(ServeOptions, ParsersAreKnownNames) {
+  const Parsed given({"--tool-call-parser", "qwen3_coder", "--reasoning-parser", "auto", "--chat-template", "deepseek-v3.2"});
+  EXPECT_EQ(given.error, "");
+  EXPECT_EQ(given.config.api.tool_call_parser, "qwen3_coder");
+  EXPECT_EQ(given.config.api.reasoning_parser, "auto");
+  EXPECT_EQ(given.config.api.chat_template, "deepseek-v3.2");
+  EXPECT_EQ(Parsed({}).config.api.tool_call_parser, "auto");
+  EXPECT_NE(Parsed({"--tool-call-parser", "nope"}).error.find("qwen3_coder"), std::string::npos);
+  EXPECT_NE(Parsed({"--reasoning-parser", "nope"}).error.find("deepseek-r1"), std::string::npos);
+}
+
 TEST(ServeOptions, DumpHasWhatRoutersRead) {
   const Json dump = Parsed({"--api-key", "secret"}).options.Dump();
   for (const char* name :
@@ -170,11 +181,11 @@ TEST(ChatTemplateFlag, FileJsonAndBuiltIn) {
   EXPECT_EQ(ReadChatTemplate("chatnl").error().message,
             "'chatnl' is neither a file nor one of chatml, chatml-llava, gemma-it, internlm2-chat, llama-2, llama-3, llama-4, "
             "llama_3_vision, llava_llama_3, mistral, phi-4-mm, "
-            "plain, qwen2-vl, vicuna, vicuna_v1.1");
+            "plain, qwen2-vl, vicuna, vicuna_v1.1, deepseek-v3.2");
   EXPECT_EQ(Parsed({"--chat-template", "chatnl"}).error,
             "argument --chat-template: 'chatnl' is neither a file nor one of chatml, chatml-llava, gemma-it, internlm2-chat, llama-2, "
             "llama-3, llama-4, llama_3_vision, llava_llama_3, mistral, phi-4-mm, "
-            "plain, qwen2-vl, vicuna, vicuna_v1.1");
+            "plain, qwen2-vl, vicuna, vicuna_v1.1, deepseek-v3.2");
 }
 
 TEST(ModelPath, FilesFirstThenTheHubCache) {

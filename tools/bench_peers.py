@@ -53,7 +53,7 @@ def setup(folder):
             text = text.replace(mark, value)
         (objects / name).write_text("\n".join(line for line in text.splitlines() if not line.startswith("#cmakedefine")))
     includes = [f"-I{source / p}" for p in ("include", "ggml/include", "common", "src", "vendor", "tools/mtmd", "tools/mtmd/models",
-                                            "tools/server", "")] + [f"-I{objects}"]
+                                            "tools/server", "vendor/hash", "")] + [f"-I{objects}"]
     link = [libraries / "libllama-common.so", libraries / "libllama.v0.5.0.so", libraries / "libggml.v0.5.0.so",
             libraries / "libggml-base.so", f"-Wl,-rpath,{libraries}", "-Wl,--allow-shlib-undefined", "-lpthread"]
 
@@ -62,7 +62,8 @@ def setup(folder):
         for path in sources:
             compiled.append(objects / f"{name}-{path.parent.name}-{path.stem}.o")
             if not compiled[-1].exists():
-                subprocess.run(["g++", "-O2", "-DNDEBUG", "-std=c++17", "-w", *includes, "-c", path, "-o", compiled[-1]], check=True)
+                compiler = ["gcc"] if path.suffix == ".c" else ["g++", "-std=c++17"]
+                subprocess.run([*compiler, "-O2", "-DNDEBUG", "-w", *includes, "-c", path, "-o", compiled[-1]], check=True)
         subprocess.run(["g++", *compiled, "-o", folder / "bin" / name, *link], check=True)
 
     tools = source / "tools"
@@ -70,7 +71,8 @@ def setup(folder):
     program("llama-batched-bench", sorted((tools / "batched-bench").glob("*.cpp")))
     mtmd = [p for p in sorted((tools / "mtmd").glob("*.cpp")) if p.stem not in ("mtmd-cli", "deprecation-warning")]
     program("llama-server", [*sorted((tools / "server").glob("*.cpp")), *mtmd, *sorted((tools / "mtmd/models").glob("*.cpp")),
-                             *sorted((source / "vendor/cpp-httplib").glob("*.cpp")), objects / "ui.cpp"])
+                             *sorted((source / "vendor/cpp-httplib").glob("*.cpp")), source / "vendor/hash/hash.cpp",
+                             source / "vendor/hash/sha256/sha256.c", objects / "ui.cpp"])
 
 
 class Peers:

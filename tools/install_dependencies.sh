@@ -6,7 +6,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config                      # build
-  libfmt-dev libsimdjson-dev nlohmann-json3-dev libyaml-cpp-dev libboost1.81-dev libpcre2-dev libutf8proc-dev libgtest-dev
+  libfmt-dev libsimdjson-dev nlohmann-json3-dev libyaml-cpp-dev libboost1.81-dev libpcre2-dev libutf8proc-dev libssl-dev libgtest-dev
   python3 python3-venv ca-certificates curl             # ./run: model download, first question
 )
 if [[ "${1:-}" == --test ]]; then

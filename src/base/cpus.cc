@@ -13,6 +13,8 @@
 #include <optional>
 #include <sstream>
 
+#include "base/cgroup.h"
+
 namespace sgl {
 namespace {
 
@@ -46,27 +48,10 @@ double QuotaOf(const std::string& directory) {
   return quota > 0 && period > 0 ? quota / period : kNone;
 }
 
-// The tightest limit between this process's cgroup and the root, for both versions of cgroups.
 double ReadQuota(const std::string& root) {
   double quota = std::numeric_limits<double>::infinity();
-  std::ifstream file(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::vector<std::string> mounts;
-    if (controllers.empty())
-      mounts = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
-    else if (("," + controllers + ",").find(",cpu,") != std::string::npos)
-      mounts = {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"};
-    for (const std::string& mount : mounts)
-      for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
-        quota = std::min(quota, QuotaOf(root + mount + path));
-        if (path.empty() || path.rfind('/') == std::string::npos) break;
-      }
-  }
-  // In a container the path may be the host's: then the root that we see is ours.
-  return std::min(quota, QuotaOf(root + "/sys/fs/cgroup"));
+  for (const std::string& directory : CgroupDirectories("cpu", root)) quota = std::min(quota, QuotaOf(directory));
+  return quota;
 }
 
 std::vector<int> AffinityMask() {

@@ -98,11 +98,17 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Bool, AllowLongerContext, "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", "false", "let --context-length exceed the model's")             \
   X(Float, HealthCheckTimeout, "SGLANG_HEALTH_CHECK_TIMEOUT", "20", "seconds a health probe waits for a token")                            \
   X(Bool, HealthGenerates, "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "true", "/health generates a token; false: it only answers")        \
+  X(Bool, ForwardUnknownTools, "SGLANG_FORWARD_UNKNOWN_TOOLS", "false", "calls of functions that are not listed are calls, too")           \
+  X(Int, ToolStrictLevel, "SGLANG_TOOL_STRICT_LEVEL", "0", "what tool_choice auto enforces: 1: names, 2: also parameters")                 \
+  X(Bool, DefaultThinking, "SGLANG_DEFAULT_THINKING", "false", "DeepSeek-V3.2 thinks unless a request says otherwise")                     \
   X(Float, WarmupTimeout, "SGLANG_WARMUP_TIMEOUT", "-1", "seconds the warm-up request may take; <= 0: 600")                                \
   X(Float, TimeoutKeepAlive, "SGLANG_TIMEOUT_KEEP_ALIVE", "5", "seconds an idle HTTP connection stays open")                               \
   X(Bool, ForceShutdown, "SGL_FORCE_SHUTDOWN", "false", "SIGTERM and SIGINT exit at once, without draining")                               \
   X(Tuple, LogRequestHeaders, "SGLANG_LOG_REQUEST_HEADERS", "", "more request headers for --log-requests to show")                         \
   X(Int, LogRequestExceededMs, "SGLANG_LOG_REQUEST_EXCEEDED_MS", "-1", "> 0: --log-requests shows replies that took as many milliseconds") \
+  X(Int, TraceLevel, "SGLANG_TRACE_LEVEL", "3", "detail of traces; 0: none")                                                               \
+  X(Int, OtlpDelayMillis, "SGLANG_OTLP_EXPORTER_SCHEDULE_DELAY_MILLIS", "500", "longest wait of a span before it is sent")                 \
+  X(Int, OtlpBatch, "SGLANG_OTLP_EXPORTER_MAX_EXPORT_BATCH_SIZE", "64", "spans per export")                                                \
   X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                                \
   X(Bool, RunOnce, "SGLANG_RUN_ONCE", "false", "./run stops after its first answer")
 

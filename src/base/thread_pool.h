@@ -8,7 +8,7 @@
 
 namespace sgl {
 
-// For threads that must not hold up the compute threads where they share a core: the calling thread gets what those leave, and a tenth.
+// For threads that must not hold up the compute threads where they share a core: the calling thread gets what those leave, and a quarter.
 void LowerThreadPriority();
 
 // Thread: Run from one thread at a time (the engine thread, which is worker 0). Lives as long as the Engine.

@@ -59,6 +59,41 @@ void ActiveRequest::TakePromptLogits(int64_t position, std::span<const float> lo
   ++next_prompt_logprob_;
 }
 
+ActiveRequest::Range ActiveRequest::HiddenWanted(const PlanRow& row) const {
+  const int64_t last = row.first_pos + static_cast<int64_t>(row.tokens.size());
+  switch (request_.hidden) {
+    case GenerateRequest::Hidden::kAll: return {std::max<int64_t>(row.first_pos, next_hidden_), last};
+    case GenerateRequest::Hidden::kLast: return row.sample ? Range{last - 1, last} : Range{};
+    case GenerateRequest::Hidden::kNone: break;
+  }
+  return {};
+}
+
+void ActiveRequest::TakeHidden(int64_t position, std::span<const float> hidden) {
+  hidden_.emplace_back(hidden.begin(), hidden.end());
+  next_hidden_ = position + 1;
+}
+
+Mat<const float> ActiveRequest::embeds(int64_t width) const {
+  if (request_.input_embeds == nullptr) return {};
+  return MakeMat(request_.input_embeds->data(), static_cast<int64_t>(request_.prompt.size()), width);
+}
+
+void ActiveRequest::SkipSampling() {
+  choice_ = {};
+  has_choice_ = true;
+}
+
+void ActiveRequest::DeliverProgress(int64_t computed_prompt_tokens) {
+  TokenDelta delta;
+  delta.id = id_;
+  delta.computed_prompt_tokens = computed_prompt_tokens;
+  delta.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+  delta.cached_tokens = cached_tokens_;
+  delta.completion_tokens = output_tokens_;
+  sink_(std::move(delta));
+}
+
 void ActiveRequest::Sample(std::span<float> logits) {
   choice_ = sampler_.Sample(logits, static_cast<int64_t>(request_.prompt.size()) + output_tokens_, wanted());
   has_choice_ = true;
@@ -118,6 +153,7 @@ void ActiveRequest::Deliver(std::optional<Finish> finish, int64_t retractions, T
       delta.text = std::move(step_text_);
     }
     delta.input_logprobs = std::exchange(input_logprobs_, {});
+    delta.hidden_states = std::exchange(hidden_, {});
     has_choice_ = false;
   }
   if (finish) {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "tensor/mat.h"
 #include "text/regex.h"
 #include "text/tokenizer.h"
 
@@ -36,10 +37,17 @@ class ActiveRequest {
   Range PromptLogitsWanted(const PlanRow& row) const;
   void TakePromptLogits(int64_t position, std::span<const float> logits);  // in ascending order of position
 
+  // Positions of this row whose hidden states are wanted; those of the prompt are given once.
+  Range HiddenWanted(const PlanRow& row) const;
+  void TakeHidden(int64_t position, std::span<const float> hidden);  // in ascending order of position
+  Mat<const float> embeds(int64_t width) const;                      // given embeddings of the prompt, [n, D]; n is 0 if none
+
+  void SkipSampling();                   // instead of Sample, where only the hidden state was wanted
   void Sample(std::span<float> logits);  // chooses the next token, keeps the result
   // Text side of the chosen token: what the scheduler's Commit needs to know. Call once after Sample, on the engine thread.
   Sampled Decide();
   // After Commit: the delta for this step, sent to the sink. finish ends the request: no more calls after it.
+  void DeliverProgress(int64_t computed_prompt_tokens);
   void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
 
  private:
@@ -61,6 +69,8 @@ class ActiveRequest {
   std::string output_text_;                      // kept only for stop_regex
   std::vector<PositionLogprob> input_logprobs_;  // until the first delta
   int64_t next_prompt_logprob_ = 0;              // next prompt position whose own log-probability is missing
+  std::vector<std::vector<float>> hidden_;       // until the next delta
+  int64_t next_hidden_ = 0;                      // first position whose hidden state has not been taken
   SamplerState::Choice choice_;
   bool has_choice_ = false, stop_string_hit_ = false;
   std::string step_text_;  // text of this step's token

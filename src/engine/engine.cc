@@ -91,6 +91,8 @@ struct Engine::Impl {
   void Handle(const AbortMessage& message) REQUIRES(engine_thread);
   bool Step() REQUIRES(engine_thread);  // false: nothing to do
   void RunModel(const StepPlan& plan) REQUIRES(engine_thread);
+  void AddWanted(int32_t r, const PlanRow& row, const ActiveRequest& active) REQUIRES(engine_thread);
+  void NoteProgress(const StepPlan& plan) REQUIRES(engine_thread);
   void End(const std::vector<Ended>& ended) REQUIRES(engine_thread);
   void WhenIdle() REQUIRES(engine_thread);
   void PublishStats() REQUIRES(engine_thread);
@@ -114,6 +116,9 @@ struct Engine::Impl {
   std::vector<FlushMessage> flushes_;
   std::vector<Message> messages_;
   std::vector<LogitsRow> wanted_;
+  std::vector<Mat<const float>> embeds_;
+  std::vector<std::pair<RequestId, int64_t>> progressed_;  // this step's prompts that are not complete: computed tokens
+  std::vector<PrefillProgress> prefilling_;
   std::vector<Sampled> sampled_;
   std::vector<Ended> ended_;
   StepLog step_log_;
@@ -136,6 +141,8 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
                     length, loaded_.info.max_req_input_len));
   if (request.logprob_start_len > length)
     return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
+  if (request.input_embeds != nullptr && request.input_embeds->size() != request.prompt.size() * static_cast<size_t>(loaded_.info.width))
+    return InvalidArgument(fmt::format("input_embeds: expected {} numbers per token.", loaded_.info.width));
   for (const auto& [token, bias] : request.sampling.logit_bias)
     if (token < 0 || token >= loaded_.info.vocab_size)
       return InvalidArgument(fmt::format("logit_bias must has keys in [0, {}], got {}.", loaded_.info.vocab_size - 1, token));
@@ -189,7 +196,9 @@ void Engine::Impl::Handle(SubmitMessage message) {
                          .max_new_tokens = max_new,
                          .stop_ids = sampling.ignore_eos ? std::vector<TokenId>{} : stop_ids,
                          .min_new_tokens = sampling.min_new_tokens,
-                         .logprob_start_len = request.return_logprob ? request.logprob_start_len : -1,
+                         .logprob_start_len = request.hidden == GenerateRequest::Hidden::kAll ? 0
+                                              : request.return_logprob                        ? request.logprob_start_len
+                                                                                              : -1,
                          .extra_key = request.extra_key,
                          .priority = request.priority};
   const TimePoint now = clock_.Now();
@@ -235,24 +244,41 @@ void Engine::Impl::End(const std::vector<Ended>& ended) {
   }
 }
 
+// The rows of this sequence whose logits or hidden states somebody waits for.
+void Engine::Impl::AddWanted(int32_t r, const PlanRow& row, const ActiveRequest& active) {
+  const ActiveRequest::Range prompt = active.PromptLogitsWanted(row), hidden = active.HiddenWanted(row);
+  const int64_t last = row.first_pos + static_cast<int64_t>(row.tokens.size()) - 1;
+  const bool sampled = row.sample && active.request().hidden != GenerateRequest::Hidden::kLast;
+  const auto in = [](const ActiveRequest::Range& range, int64_t p) { return p >= range.first && p < range.last; };
+  int64_t first = last;
+  if (prompt.first < prompt.last) first = std::min(first, prompt.first);
+  if (hidden.first < hidden.last) first = std::min(first, hidden.first);
+  for (int64_t p = first; p <= last; ++p) {
+    const bool logits = in(prompt, p) || (sampled && p == last);
+    if (logits || in(hidden, p) || (row.sample && p == last)) wanted_.push_back({r, static_cast<int32_t>(p - row.first_pos), logits});
+  }
+}
+
 void Engine::Impl::RunModel(const StepPlan& plan) {
   wanted_.clear();
+  embeds_.clear();
+  bool any_embeds = false;
   const TimePoint now = clock_.Now();
   size_t sampling_rows = 0;
   for (size_t r = 0; r < plan.rows.size(); ++r) {
     const PlanRow& row = plan.rows[r];
     ActiveRequest& active = *active_.at(Index(row.id));
-    if (const std::optional<Duration> waited = active.OnScheduled(row, now)) probe_.queue_time.Observe(Seconds(*waited));
-    const ActiveRequest::Range range = active.PromptLogitsWanted(row);
-    for (int64_t p = range.first; p < range.last; ++p)
-      wanted_.push_back({static_cast<int32_t>(r), static_cast<int32_t>(p - row.first_pos)});
-    const auto last = static_cast<int32_t>(row.tokens.size()) - 1;
-    if (row.sample) {
-      wanted_.push_back({static_cast<int32_t>(r), last});
-      ++sampling_rows;
+    if (const std::optional<Duration> waited = active.OnScheduled(row, now)) {
+      probe_.queue_time.Observe(Seconds(*waited));
+      if (active.request().progress) active.DeliverProgress(row.first_pos);
     }
+    AddWanted(static_cast<int32_t>(r), row, active);
+    sampling_rows += row.sample;
+    embeds_.push_back(active.embeds(loaded_.info.width));
+    any_embeds |= embeds_.back().rows > 0;
   }
-  loaded_.runner->Run(plan, wanted_, [&](size_t first, Mat<float> logits) {
+  if (!any_embeds) embeds_.clear();
+  loaded_.runner->Run(plan, wanted_, embeds_, [&](size_t first, Mat<const float> hidden, Mat<float> logits) {
     const auto vocab = static_cast<size_t>(logits.cols);
     // Prompt log-probabilities of one request come in order, so a request's rows stay on one task.
     std::vector<std::pair<size_t, size_t>> runs;
@@ -268,10 +294,13 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
         ActiveRequest& active = *active_.find(Index(row.id))->second;
         const std::span<float> values(logits.row(static_cast<int64_t>(i)), vocab);
         const bool is_last = at.offset + 1 == static_cast<int32_t>(row.tokens.size());
+        const int64_t position = row.first_pos + at.offset;
+        if (const ActiveRequest::Range range = active.HiddenWanted(row); position >= range.first && position < range.last)
+          active.TakeHidden(position, {hidden.row(static_cast<int64_t>(i)), static_cast<size_t>(hidden.cols)});
         if (row.sample && is_last)
-          active.Sample(values);
-        else
-          active.TakePromptLogits(row.first_pos + at.offset, values);
+          at.logits ? active.Sample(values) : active.SkipSampling();
+        else if (at.logits)
+          active.TakePromptLogits(position, values);
       }
     });
   });
@@ -302,6 +331,7 @@ bool Engine::Impl::Step() {
   const TimePoint end = clock_.Now();
   step_log_.Record(plan, scheduler_.stats(), begin, end);
   CountStep(probe_, plan, begin, end);
+  NoteProgress(plan);
   const std::vector<Ended> ended = scheduler_.Commit(sampled_, clock_.Now());
   PublishStats();  // before anybody is told: who sees its reply also sees a server without it
 
@@ -309,11 +339,27 @@ bool Engine::Impl::Step() {
   for (const Ended& e : ended) finished.insert(Index(e.id));
   for (const RequestId id : stepped)
     if (!finished.contains(Index(id))) active_.at(Index(id))->Deliver(std::nullopt, scheduler_.retractions_of(id), clock_.Now());
+  for (const auto& [id, computed] : progressed_)
+    if (!finished.contains(Index(id)) && active_.at(Index(id))->request().progress) active_.at(Index(id))->DeliverProgress(computed);
   End(ended);
 #ifndef NDEBUG
   scheduler_.CheckInvariants();
 #endif
   return true;
+}
+
+// A step without prompts changes nothing about those that are under way.
+void Engine::Impl::NoteProgress(const StepPlan& plan) {
+  progressed_.clear();
+  if (std::none_of(plan.rows.begin(), plan.rows.end(), [](const PlanRow& row) { return row.prefill; })) return;
+  prefilling_.clear();
+  for (const PlanRow& row : plan.rows) {
+    if (row.sample) continue;
+    const GenerateRequest& request = active_.at(Index(row.id))->request();
+    const int64_t computed = row.first_pos + static_cast<int64_t>(row.tokens.size());
+    progressed_.emplace_back(row.id, computed);
+    prefilling_.push_back({request.rid, computed, static_cast<int64_t>(request.prompt.size())});
+  }
 }
 
 void Engine::Impl::PublishStats() {
@@ -324,6 +370,7 @@ void Engine::Impl::PublishStats() {
   stats_.tokens_produced += static_cast<int64_t>(sampled_.size());
   sampled_.clear();
   ++stats_.steps;
+  stats_.prefilling = prefilling_;
 }
 
 void Engine::Impl::WhenIdle() {
@@ -336,8 +383,10 @@ void Engine::Impl::WhenIdle() {
     }
     CHECK(active_.empty());
     GaugeState(probe_, scheduler_.stats(), *loaded_.cache, 0);
+    prefilling_.clear();
     MutexLock lock(stats_mutex_);
     stats_.sched = scheduler_.stats();
+    stats_.prefilling.clear();
   }
   was_idle_ = idle;
   for (size_t i = 0; i < flushes_.size();) {

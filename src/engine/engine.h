@@ -33,11 +33,13 @@ struct PositionLogprob {
 // Everything that one step says about one request. Plain value; moves from the engine thread to the sink.
 struct TokenDelta {
   RequestId id{};
-  std::vector<TokenId> tokens;                                          // new output tokens: one, or none when a queued request ends
-  std::string text;                                                     // new text, already free of stop strings and of half characters
-  std::vector<PositionLogprob> output_logprobs;                         // one per token, if asked for
-  std::vector<PositionLogprob> input_logprobs;                          // with the first delta, if asked for
-  std::optional<Finish> finish;                                         // the last delta has it
+  std::vector<TokenId> tokens;                    // new output tokens: one, or none when a queued request ends
+  std::string text;                               // new text, already free of stop strings and of half characters
+  std::vector<PositionLogprob> output_logprobs;   // one per token, if asked for
+  std::vector<PositionLogprob> input_logprobs;    // with the first delta, if asked for
+  std::vector<std::vector<float>> hidden_states;  // if asked for: with the first delta the prompt's, then one per token
+  std::optional<int64_t> computed_prompt_tokens;  // if set, only this is told: how far the prompt has come
+  std::optional<Finish> finish;                   // the last delta has it
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;  // running totals
   int64_t num_retractions = 0;
   double e2e_latency_s = 0, queue_time_s = 0;  // with finish
@@ -51,9 +53,11 @@ struct EngineConfig {
   std::string tokenizer_path;           // "" : model_path
   std::string served_model_name;        // "" : model_path
   std::string dtype = "auto";           // auto, float32, float16/half, bfloat16
+  std::string quantization;             // "", or w8a8_int8: layers as bytes; then dtype is auto
   std::string kv_cache_dtype = "auto";  // auto, bfloat16/bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8
   std::string load_format = "auto";     // auto, safetensors, gguf
   std::string json_model_override_args = "{}";
+  std::string packed_cache_dir;       // "": packed weights are not kept on disk
   int64_t context_length = 0;         // 0: the model's
   bool allow_longer_context = false;  // SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN
   int64_t max_total_tokens = 0;       // 0: from mem_fraction_static
@@ -75,7 +79,8 @@ struct EngineInfo {
   std::string model_path, tokenizer_path, served_model_name, weight_version;
   std::string model_type;
   std::vector<std::string> architectures;
-  int64_t context_length = 0, vocab_size = 0;
+  int64_t context_length = 0, vocab_size = 0, width = 0;
+  bool radix_cache = true;
   int64_t max_total_tokens = 0, max_req_input_len = 0;
   int max_running_requests = 0;
   int page_size = 0;
@@ -91,11 +96,18 @@ struct EngineInfo {
   double load_weights_s = 0, startup_s = 0;  // the model alone; everything until the engine could run
 };
 
+// A request of which a part of the prompt has been computed.
+struct PrefillProgress {
+  std::string rid;
+  int64_t computed_tokens = 0, prompt_tokens = 0;
+};
+
 struct EngineStats {
   SchedStats sched;
   double last_gen_throughput = 0;  // tokens/s in the last decode window
   int64_t tokens_produced = 0;     // since start
   int64_t steps = 0;
+  std::vector<PrefillProgress> prefilling;  // long prompts under way
 };
 
 // Owns the engine thread, the scheduler, the caches and the model.

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/cgroup.h"
 #include "engine/model_text.h"
 #include "kernels/kernels.h"
 #include "obs/log.h"
@@ -20,7 +21,13 @@ namespace {
 constexpr const char* kKvCacheTypes = "auto, bfloat16, bf16, float16, float32, fp8_e5m2, fp8_e4m3, int8";
 constexpr int64_t kGiB = int64_t{1} << 30;
 
-Result<WeightPrecision> Precision(const std::string& dtype) {
+Result<WeightPrecision> Precision(const std::string& dtype, const std::string& quantization) {
+  if (quantization == "w8a8_int8") {
+    if (dtype != "auto") return InvalidArgument(fmt::format("--quantization w8a8_int8 goes with --dtype auto alone, got '{}'", dtype));
+    return WeightPrecision::kInt8;
+  }
+  if (!quantization.empty() && quantization != "gguf" && quantization != "unquant")
+    return InvalidArgument(fmt::format("--quantization must be one of w8a8_int8, gguf, unquant, got '{}'", quantization));
   if (dtype == "auto") return WeightPrecision::kAuto;
   if (dtype == "float32" || dtype == "float") return WeightPrecision::kF32;
   if (dtype == "float16" || dtype == "half") return WeightPrecision::kF16;
@@ -136,6 +143,29 @@ Result<int64_t> ContextLength(const EngineConfig& config, const Model& model) {
   return config.context_length;
 }
 
+// Memory of this process that lies in huge pages; -1 where the system does not say.
+int64_t HugePageBytes() {
+  std::ifstream file("/proc/self/smaps_rollup");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream fields(line);
+    std::string key;
+    int64_t kib = 0;
+    if (fields >> key >> kib && key == "AnonHugePages:") return kib * 1024;
+  }
+  return -1;
+}
+
+// The system may grant huge pages and then have none: memory is fragmented. Small models do not tell.
+void ReportHugePages(int64_t huge, int64_t weights) {
+  constexpr int64_t kTelling = int64_t{16} << 20;
+  if (weights < kTelling || huge < 0 || !WhyNoHugePages().empty()) return;
+  if (huge < weights / 2)
+    LOG_WARNING("only {} of {} MB of weights lie in huge pages: memory is fragmented, reading them will be slow", huge / 1000000,
+                weights / 1000000);
+  else
+    LOG_INFO("{} MB of weights lie in huge pages", weights / 1000000);
+}
+
 void MeasureWeights(const ModelFiles& files, EngineInfo& info) {
   int64_t bytes = 0, embedding_bytes = 0, quantised = 0;
   bool has_head = false;
@@ -172,23 +202,27 @@ MemoryBudget ReadMemoryBudget() {
     if (key == "MemTotal:") budget.total = kib * 1024;
     if (key == "MemAvailable:") budget.available = kib * 1024;
   }
-  const auto read = [](const char* path) -> int64_t {
+  const auto read = [](const std::string& path) -> int64_t {
     std::ifstream file(path);
     int64_t value = -1;
     return file >> value ? value : -1;  // "max" does not parse: no limit
   };
-  const int64_t limit = read("/sys/fs/cgroup/memory.max"), used = read("/sys/fs/cgroup/memory.current");
-  if (limit > 0 && used >= 0 && limit < budget.total) {
-    budget.total = limit;
-    budget.available = std::min(budget.available, limit - used);
-  }
+  // Versions 2 and 1 of cgroups name the files differently. Version 1 has a huge number where there is no limit.
+  for (const std::string& directory : CgroupDirectories("memory"))
+    for (const auto& [limit_name, used_name] :
+         {std::pair{"/memory.max", "/memory.current"}, {"/memory.limit_in_bytes", "/memory.usage_in_bytes"}}) {
+      const int64_t limit = read(directory + limit_name), used = read(directory + used_name);
+      if (limit <= 0 || used < 0 || limit >= budget.total) continue;
+      budget.total = limit;
+      budget.available = std::min(budget.available, limit - used);
+    }
   return budget;
 }
 
 Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   LoadedModel loaded;
   TRY_STATUS(CheckForcedIsa());
-  TRY(const WeightPrecision precision, Precision(config.dtype));
+  TRY(const WeightPrecision precision, Precision(config.dtype, config.quantization));
   TRY(const KvType kv_type, CacheType(config.kv_cache_dtype, precision));
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
     return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
@@ -214,8 +248,13 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
     loaded.chat_template = text_files.chat_template;
   }
   const auto load_begin = std::chrono::steady_clock::now();
-  TRY(loaded.model, MakeModel(model_config, files, *loaded.pool, {.precision = precision, .progress = ProgressBar()}));
+  if (const std::string why = WhyNoHugePages(); !why.empty())
+    LOG_WARNING("no huge pages for weights, KV cache and scratch memory: {}; everything works, at a half of the speed or less", why);
+  const int64_t huge_before = HugePageBytes();
+  TRY(loaded.model, MakeModel(model_config, files, *loaded.pool,
+                              {.precision = precision, .progress = ProgressBar(), .packed_cache_dir = config.packed_cache_dir}));
   loaded.info.load_weights_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - load_begin).count();
+  ReportHugePages(HugePageBytes() - huge_before, loaded.model->weight_bytes());
   const ModelShape& shape = loaded.model->shape();
   if (loaded.tokenizer->vocab_size() > shape.vocab_size)
     return InvalidArgument(fmt::format("{}: the tokenizer has ids up to {}, but the model's vocabulary has only {} rows",
@@ -243,6 +282,8 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   info.architectures = {shape.architecture};
   info.context_length = context;
   info.vocab_size = shape.vocab_size;
+  info.width = shape.width;
+  info.radix_cache = !config.disable_radix_cache;
   info.max_total_tokens = tokens;
   info.max_req_input_len = std::min(context - 1, tokens - 1) - 5;
   info.max_running_requests = loaded.sched.max_running_requests;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/runner.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace sgl {
@@ -25,20 +27,21 @@ Runner::Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool,
   for (int i = 0; i < model.shape().layers; ++i) layers_.push_back(store_.layer(i));
 }
 
-void Runner::Append(const PlanRow& row, int32_t from, int32_t count) {
+void Runner::Append(const PlanRow& row, int32_t from, int32_t count, Mat<const float> embeds) {
   const int32_t first_pos = row.first_pos + from;
   step_.first_row.push_back(step_.size());
   step_.seqs.push_back(
       {.pages = reinterpret_cast<const int32_t*>(row.pages), .page_size = page_size_, .first_pos = first_pos, .rows = count});
   for (int32_t i = 0; i < count; ++i) {
     const int32_t pos = first_pos + i;
+    if (pos < embeds.rows) step_.embeds.emplace_back(step_.size(), embeds.row(pos));
     step_.tokens.push_back(row.tokens[static_cast<size_t>(from + i)]);
     step_.positions.push_back(pos);
     step_.slots.push_back(Index(row.pages[pos / page_size_]) * page_size_ + pos % page_size_);
   }
 }
 
-void Runner::RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use) {
+void Runner::RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, ErasedUse use) {
   if (step_.size() == 0) return;
   ArenaScope scope(arena_);
   const auto rows = static_cast<int64_t>(step_.hidden_rows.size());
@@ -48,8 +51,11 @@ void Runner::RunPass(size_t first_wanted, const std::function<void(size_t, Mat<f
     ArenaScope group(arena_);
     const int64_t count = std::min<int64_t>(kLogitsRows, rows - begin);
     const Mat<float> logits = arena_.TakeMat<float>(count, model_.shape().vocab_size);
-    model_.Logits(ctx_, hidden.Rows(begin, count), logits);
-    use(first_wanted + static_cast<size_t>(begin), logits);
+    const size_t first = first_wanted + static_cast<size_t>(begin);
+    const std::span<const LogitsRow> group_rows = wanted.subspan(first, static_cast<size_t>(count));
+    if (std::any_of(group_rows.begin(), group_rows.end(), [](const LogitsRow& row) { return row.logits; }))
+      model_.Logits(ctx_, hidden.Rows(begin, count), logits);
+    use.call(use.use, first, hidden.Rows(begin, count), logits);
   }
   step_.tokens.clear();
   step_.positions.clear();
@@ -57,26 +63,27 @@ void Runner::RunPass(size_t first_wanted, const std::function<void(size_t, Mat<f
   step_.seqs.clear();
   step_.first_row.clear();
   step_.hidden_rows.clear();
+  step_.embeds.clear();
 }
 
-void Runner::Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t, Mat<float>)>& use) {
+void Runner::RunErased(const StepPlan& plan, std::span<const LogitsRow> wanted, std::span<const Mat<const float>> embeds, ErasedUse use) {
   size_t next = 0, pass_first = 0;
   for (size_t r = 0; r < plan.rows.size(); ++r) {
     const PlanRow& row = plan.rows[r];
     const auto total = static_cast<int32_t>(row.tokens.size());
     for (int32_t from = 0; from < total;) {
       if (step_.size() == kPassTokens) {
-        RunPass(pass_first, use);
+        RunPass(wanted, pass_first, use);
         pass_first = next;
       }
       const int32_t count = std::min(total - from, kPassTokens - step_.size()), first_row = step_.size();
-      Append(row, from, count);
+      Append(row, from, count, embeds.empty() ? Mat<const float>{} : embeds[r]);
       for (; next < wanted.size() && wanted[next].row == static_cast<int32_t>(r) && wanted[next].offset < from + count; ++next)
         step_.hidden_rows.push_back(first_row + wanted[next].offset - from);
       from += count;
     }
   }
-  RunPass(pass_first, use);
+  RunPass(wanted, pass_first, use);
   CHECK(next == wanted.size());
 }
 

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -16,9 +15,10 @@
 
 namespace sgl {
 
-// One wanted row of logits: token `offset` of plan row `row`.
+// One wanted row of logits: token `offset` of plan row `row`. logits false: only its hidden state is wanted.
 struct LogitsRow {
   int32_t row = 0, offset = 0;
+  bool logits = true;
 };
 
 // Thread: engine. Lives as long as Engine.
@@ -32,13 +32,27 @@ class Runner {
   // Bytes that Create will take besides the store.
   static size_t ScratchBytes(const Model& model, int threads);
 
-  // wanted: ascending by (row, offset). use(first, logits): logits [count, V] of wanted[first, first + count), in order; may overwrite.
-  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, const std::function<void(size_t first, Mat<float> logits)>& use);
+  // use(first, hidden, logits): hidden [count, D] and logits [count, V] of wanted[first, first + count), in order; logits may be
+  // overwritten, and hold nothing where they are not wanted. wanted: ascending by (row, offset). embeds: one per plan row, or none at all;
+  // [n, D], given embeddings of a sequence's first n tokens. Allocates nothing once its vectors have seen the largest step.
+  template <class Use>
+  void Run(const StepPlan& plan, std::span<const LogitsRow> wanted, std::span<const Mat<const float>> embeds, const Use& use) {
+    RunErased(plan, wanted, embeds,
+              {[](const void* u, size_t first, Mat<const float> hidden, Mat<float> logits) {
+                 (*static_cast<const Use*>(u))(first, hidden, logits);
+               },
+               &use});
+  }
 
  private:
   Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
-  void Append(const PlanRow& row, int32_t from, int32_t count);
-  void RunPass(size_t first_wanted, const std::function<void(size_t, Mat<float>)>& use);
+  void Append(const PlanRow& row, int32_t from, int32_t count, Mat<const float> embeds);
+  struct ErasedUse {
+    void (*call)(const void* use, size_t first, Mat<const float> hidden, Mat<float> logits);
+    const void* use;
+  };
+  void RunErased(const StepPlan& plan, std::span<const LogitsRow> wanted, std::span<const Mat<const float>> embeds, ErasedUse use);
+  void RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, ErasedUse use);
 
   Model& model_;
   KvStore store_;

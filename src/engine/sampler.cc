@@ -19,50 +19,15 @@ uint64_t Mix(uint64_t z) {  // SplitMix64's finaliser
   return z ^ (z >> 31);
 }
 
-struct Candidate {
-  float logit;
-  TokenId token;
-};
-// A total order, so that results do not depend on the algorithm: likelier first, then the lower id.
-bool Before(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.token < b.token; }
-
-// The `count` likeliest tokens in order.
-void Likeliest(std::span<const float> logits, size_t count, std::vector<Candidate>& out) {
-  count = std::min(count, logits.size());
-  out.clear();
-  if (count == 0) return;
-  if (count * 8 >= logits.size()) {
-    for (size_t i = 0; i < logits.size(); ++i) out.push_back({logits[i], static_cast<TokenId>(i)});
-    std::nth_element(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(count - 1), out.end(), Before);
-    out.resize(count);
-    std::sort(out.begin(), out.end(), Before);
-    return;
-  }
-  // A heap whose front is the worst kept candidate: most logits fail the first comparison.
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const Candidate c{logits[i], static_cast<TokenId>(i)};
-    if (out.size() < count) {
-      out.push_back(c);
-      std::push_heap(out.begin(), out.end(), Before);
-    } else if (Before(c, out.front())) {
-      std::pop_heap(out.begin(), out.end(), Before);
-      out.back() = c;
-      std::push_heap(out.begin(), out.end(), Before);
-    }
-  }
-  std::sort_heap(out.begin(), out.end(), Before);
-}
-
-void FillLogprobs(std::span<const float> logits, float inv_temperature, float max, double sum, const SamplerState::Wanted& wanted,
+void FillLogprobs(std::span<const float> logits, float inv_temperature, LogitsScan& scan, const SamplerState::Wanted& wanted,
                   SamplerState::Choice& choice) {
-  const double log_sum = std::log(sum);
+  const double log_sum = std::log(scan.sum());
   const auto logprob = [&](float logit) {
-    return std::max(kLowest, static_cast<float>((static_cast<double>(logit) - max) * inv_temperature - log_sum));
+    return std::max(kLowest, static_cast<float>((static_cast<double>(logit) - scan.max()) * inv_temperature - log_sum));
   };
   choice.logprob = logprob(logits[static_cast<size_t>(choice.token)]);
-  std::vector<Candidate> likeliest;
-  Likeliest(logits, static_cast<size_t>(wanted.top), likeliest);
-  for (const Candidate& c : likeliest) choice.top.push_back({logprob(c.logit), c.token});
+  if (wanted.top > 0)
+    for (const Candidate& c : scan.Likeliest(static_cast<size_t>(wanted.top))) choice.top.push_back({logprob(c.logit), c.token});
   for (const TokenId id : wanted.token_ids) {
     const bool known = id >= 0 && static_cast<size_t>(id) < logits.size();
     choice.token_ids.push_back({known ? logprob(logits[static_cast<size_t>(id)]) : kLowest, id});
@@ -79,11 +44,12 @@ double UniformAt(uint64_t seed, int64_t position) {
 SamplerState::SamplerState(const SamplingParams& params, uint64_t seed, std::vector<TokenId> stop_ids)
     : params_(params), seed_(seed), stop_ids_(std::move(stop_ids)) {
   greedy_ = params.temperature < kGreedyBelow || params.top_k == 1;
+  penalises_ = params.frequency_penalty != 0 || params.presence_penalty != 0 || params.repetition_penalty != 1;
   inv_temperature_ = greedy_ ? 1.0f : static_cast<float>(1.0 / params.temperature);
 }
 
 void SamplerState::Accept(TokenId token) {
-  ++counts_[token];
+  if (penalises_) ++counts_[token];
   ++outputs_;
 }
 
@@ -104,73 +70,37 @@ void SamplerState::Penalise(std::span<float> logits) const {
     if (token >= 0 && static_cast<size_t>(token) < logits.size()) logits[static_cast<size_t>(token)] += bias;
 }
 
-TokenId SamplerState::Draw(std::span<const float> logits, float max, double sum, int64_t position) const {
+TokenId SamplerState::Draw(size_t vocabulary, int64_t position) {
   const double u = UniformAt(seed_, position);
-  const auto weight = [&](float logit) { return std::exp((static_cast<double>(logit) - max) * inv_temperature_); };
-  const bool all = params_.top_k < 0 || static_cast<size_t>(params_.top_k) >= logits.size();
-  if (all && params_.top_p >= 1 && params_.min_p <= 0) {
-    double left = u * sum;
-    TokenId last = 0;
-    for (size_t i = 0; i < logits.size(); ++i) {
-      const double w = weight(logits[i]);
-      if (w > 0) last = static_cast<TokenId>(i);
-      if ((left -= w) < 0) return static_cast<TokenId>(i);
-    }
-    return last;  // rounding left a sliver
-  }
-  // Take the likeliest until top-k, top-p and min-p are all satisfied; ask for more only if the nucleus is larger than expected.
-  std::vector<Candidate> kept;
-  const size_t limit = all ? logits.size() : static_cast<size_t>(params_.top_k);
-  double mass = 0;
-  for (size_t count = std::min<size_t>(limit, 128);; count = std::min(limit, count * 8)) {
-    Likeliest(logits, count, kept);
-    const size_t found = kept.size();
-    mass = 0;
-    size_t keep = 0;
-    for (; keep < found; ++keep) {
-      const double w = weight(kept[keep].logit);
-      // A token stays while the mass before it is within top_p and it is not below min_p of the likeliest (whose weight is 1).
-      if (keep > 0 && (mass > params_.top_p * sum || w < params_.min_p)) break;
-      mass += w;
-    }
-    const bool complete = keep < found || count >= limit;
-    kept.resize(keep);
-    if (complete) break;
-  }
-  double left = u * mass;
-  for (const Candidate& c : kept)
-    if ((left -= weight(c.logit)) < 0) return c.token;
-  return kept.front().token;
+  const bool all = params_.top_k < 0 || static_cast<size_t>(params_.top_k) >= vocabulary;
+  if (all && params_.top_p >= 1 && params_.min_p <= 0) return scan_.DrawAll(u);
+  return scan_.DrawFiltered({all ? vocabulary : static_cast<size_t>(params_.top_k), params_.top_p, params_.min_p}, u);
 }
 
-SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t position, const Wanted& wanted) const {
+SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t position, const Wanted& wanted) {
   Penalise(logits);
-  const Kernels& kernel = kernels();
-  const auto n = static_cast<int64_t>(logits.size());
   Choice choice;
-  float max = 0;
-  double sum = 0;
   if (!greedy_ || wanted.logprob) {
-    kernel.softmax_stats(logits.data(), n, inv_temperature_, &max, &sum);
-    choice.is_nan = !std::isfinite(max) || !std::isfinite(sum);
+    scan_.Scan(logits, inv_temperature_);
+    choice.is_nan = !scan_.usable();
   }
   if (!choice.is_nan) {
-    choice.token = greedy_ ? static_cast<TokenId>(kernel.argmax(logits.data(), n)) : Draw(logits, max, sum, position);
+    choice.token = greedy_ ? static_cast<TokenId>(kernels().argmax(logits.data(), static_cast<int64_t>(logits.size())))
+                           : Draw(logits.size(), position);
     choice.is_nan = !std::isfinite(logits[static_cast<size_t>(choice.token)]);
   }
-  if (!choice.is_nan && wanted.logprob) FillLogprobs(logits, inv_temperature_, max, sum, wanted, choice);
+  if (!choice.is_nan && wanted.logprob) FillLogprobs(logits, inv_temperature_, scan_, wanted, choice);
   return choice;
 }
 
 SamplerState::Choice PromptLogprobs(std::span<const float> logits, TokenId token, const SamplerState::Wanted& wanted) {
   SamplerState::Choice choice;
   choice.token = token;
-  float max = 0;
-  double sum = 0;
-  kernels().softmax_stats(logits.data(), static_cast<int64_t>(logits.size()), 1.0f, &max, &sum);
-  choice.is_nan = !std::isfinite(max) || !std::isfinite(sum);
+  LogitsScan scan;
+  scan.Scan(logits, 1.0f);
+  choice.is_nan = !scan.usable();
   choice.logprob = kLowest;
-  if (!choice.is_nan) FillLogprobs(logits, 1.0f, max, sum, wanted, choice);
+  if (!choice.is_nan) FillLogprobs(logits, 1.0f, scan, wanted, choice);
   return choice;
 }
 

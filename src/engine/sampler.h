@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "engine/logits_scan.h"
 #include "sched/request.h"
 
 namespace sgl {
@@ -37,19 +38,20 @@ class SamplerState {
     std::vector<TopLogprob> top, token_ids;
   };
   // logits: [V], overwritten. position: of the token whose logits these are; with the seed it fixes the draw.
-  Choice Sample(std::span<float> logits, int64_t position, const Wanted& wanted) const;
+  Choice Sample(std::span<float> logits, int64_t position, const Wanted& wanted);
 
  private:
   void Penalise(std::span<float> logits) const;
-  TokenId Draw(std::span<const float> logits, float max, double sum, int64_t position) const;
+  TokenId Draw(size_t vocabulary, int64_t position);  // after scan_ has seen the logits
 
   SamplingParams params_;
-  bool greedy_ = false;
+  bool greedy_ = false, penalises_ = false;
   float inv_temperature_ = 1;
   uint64_t seed_ = 0;
   int64_t outputs_ = 0;
   std::vector<TokenId> stop_ids_;
-  std::unordered_map<TokenId, int32_t> counts_;  // output tokens only
+  std::unordered_map<TokenId, int32_t> counts_;  // output tokens only, if anything depends on them
+  LogitsScan scan_;
 };
 
 // Plain log-softmax of one row at a token, the likeliest and the given tokens (prompt log-probabilities).

@@ -21,10 +21,13 @@ namespace sgl {
 // ---- matrix products -------------------------------------------------------------------------------------------------------------
 
 // A weight [N, K], packed in panels of kPanel consecutive output columns (zero-padded at the end), each panel contiguous:
-//   kF32/kF16/kBF16: [K][16] elements.
-//   block formats:   stay quantised; codes and scales regrouped for 16 columns at a time (kernels/any/packed.h says how).
+//   kF32/kF16:     [K][16] elements.
+//   kBF16:         [K/2][16][2]: pairs of inputs, K padded with zeros to a multiple of 32 (matrix units load 32 inputs as one tile).
+//   kI8:           a signed byte in -127..127 per element and an f32 scale per output (kernels/any/packed.h). K <= kMaxInt8Inputs.
+//   block formats: stay quantised; codes and scales regrouped for 16 columns at a time (kernels/any/packed.h says how).
 // Panel p starts at data + p * panel_bytes. A view: the owner keeps the Buffer (64-byte aligned, readable up to 64 bytes past the end).
 inline constexpr int kPanel = 16;
+inline constexpr int64_t kMaxInt8Inputs = 65536;  // so that sums of products fit 32 bits
 struct PackedMat {
   DType format = DType::kF32;
   int64_t n = 0, k = 0;
@@ -38,7 +41,8 @@ int64_t PanelBytes(DType format, int64_t k);
 
 // Writes row `dst_row` of the packed matrix from one row in the file's layout (k elements of `src_dtype`).
 // src_dtype == format keeps the bits; plain types convert into each other (round to nearest even); a block format dequantises exactly
-// into kF32 (and rounds into kF16/kBF16). Other pairs: CHECK. Rows of one panel may be written by different threads at the same time
+// into kF32 (and rounds into kF16/kBF16). kI8 takes any of these: scale = max|w| / 127 of the row, round to nearest even; a NaN makes the
+// row's scale NaN. Other pairs: CHECK. Rows of one panel may be written by different threads at the same time
 // only if dst rows are different (each touches its own bytes).
 void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const PackedMat& dst);
 
@@ -46,15 +50,33 @@ void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const Packe
 // This is how tied embeddings are looked up.
 void UnpackRow(const PackedMat& w, int64_t row, float* out);
 
-// Activations as a matmul wants them. Plain formats read `f32`. Block formats read 15-bit integers, two bytes of eight products each:
-// per row and group of 32 inputs q = round(x / scale) with scale = max|x| / 16319 (0 if the group is all zero), q = 128 * high + low,
-// and sum = the sum of the group's q. 15 bits keep the divergence from f32 activations at 1e-6 nats (SmolLM2-135M, Q4_1).
+// What a product reads its inputs as; `Kernels::form` says which one a weight format wants. One row of K inputs is
+//   kFloat   K floats
+//   kInt15   integers of 15 bits, two bytes of eight products each: 2K bytes (per group of 32 inputs 32 high bytes, then 32 low bytes),
+//            then K/32 f32 scales, then K/32 i32 sums. q = round(x / scale), scale = max|x| / 16319 over the group (0 if it is all zero),
+//            q = 128 * high + low, sum = the sum of the group's q. 15 bits keep the divergence from f32 activations at 1e-6 nats.
+//   kBFloat  bf16, rounded to nearest even, padded with zeros to a multiple of 32
+//   kInt8    a signed byte each, zeros up to a multiple of 64, then an f32 scale and the i32 sum of the bytes. q = round(x / scale),
+//            scale = max|x| / 127 over the row (0 if it is all zero; NaN if the row has one)
+enum class Form : uint8_t { kFloat, kInt15, kBFloat, kInt8 };
+inline constexpr Form kForms[] = {Form::kFloat, Form::kInt15, Form::kBFloat, Form::kInt8};
 struct Activations {
-  Mat<const float> f32;      // [T, K]
-  Mat<const int8_t> q;       // [T, 2K]: per group 32 high bytes, then 32 low bytes
-  Mat<const float> q_scale;  // [T, K/32]
-  Mat<const int32_t> q_sum;  // [T, K/32]
+  Form form = Form::kFloat;
+  int64_t k = 0;
+  Mat<const std::byte> bytes;  // [T, bytes of a row]
+  Activations Rows(int64_t begin, int64_t count) const { return {form, k, bytes.Rows(begin, count)}; }
+  int64_t rows() const { return bytes.rows; }
+  Mat<const float> floats() const {  // kFloat alone
+    return {reinterpret_cast<const float*>(bytes.data), bytes.rows, k, bytes.stride / static_cast<int64_t>(sizeof(float))};
+  }
 };
+// Floats as they lie; nothing to prepare.
+inline Activations FloatActivations(Mat<const float> x) {
+  constexpr int64_t kSize = sizeof(float);
+  return {Form::kFloat, x.cols, {reinterpret_cast<const std::byte*>(x.data), x.rows, x.cols * kSize, x.stride * kSize}};
+}
+// Bytes of one row as `prepare` writes it, a multiple of 64 that puts neighbouring rows into different cache sets.
+int64_t ActivationBytes(Form form, int64_t k);
 
 // ---- attention over the paged KV cache -------------------------------------------------------------------------------------------
 
@@ -130,17 +152,28 @@ struct Kernels {
   // y += x.  Both [T, n].
   void (*add)(Mat<const float> x, Mat<float> y);
 
-  // Fills q [T, 2K], scale and sum of rows of x (see Activations). x: [T, K], K % 32 == 0. 128 * high + low is within 0.502 of x / scale.
-  // A group with a NaN gets scale NaN, so that it reaches the product.
-  void (*quantise)(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> sum);
+  // The form in which `matmul` wants activations for weights of this format.
+  Form (*form)(DType format);
 
-  // out[:, 16*panel_begin ... ) = x * w^T (+ bias) for panels [panel_begin, panel_end); only columns < w.n are written.
-  // out: [T, >= w.n], may not alias x. bias: [w.n] or null. T >= 1.
-  // K is summed in ascending order with one f32 accumulator per element (plain formats: fma per k, in a fixed pattern of at most four
-  // interleaved partial sums that does not depend on T; block formats: one exact integer dot product per group, then one fixed fma order).
-  // Error, with S = sum |x w| (d q and m taken apart): plain <= (K + 2) 2^-24 S; blocks, against the quantised activations, <= (K/32 + 8)
-  // 2^-24 S.
-  void (*matmul)(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
+  // Writes rows of x: [T, K] in `form` (see Form) to dst: [T, ActivationBytes]. norm: [K] or null; with it, the rows are first normalised
+  // as rms_norm does, to the same bits. kInt15: K % 32 == 0, 128 * high + low is within 0.502 of x / scale; a group with a NaN gets scale
+  // NaN, so that it reaches the product.
+  void (*prepare)(Mat<const float> x, const float* norm, float eps, Form form, Mat<std::byte> dst);
+
+  // out[:, 16*panel_begin ... ) = x * w^T (+ bias), or += when `add`, for panels [panel_begin, panel_end); only columns < w.n are written.
+  // x.form == form(w.format). out: [T, >= w.n], may not alias x. bias: [w.n] or null. T >= 1.
+  // K is summed in an order that does not depend on T (docs/kernels.md).
+  // Error, with S = sum |x w| (d q and m taken apart), against the activations as prepared: kFloat <= (K + 2) 2^-24 S; kInt15
+  // <= (K/32 + 8) 2^-24 S; kBFloat <= (K + 2) 2^-24 S against weights rounded to bf16, which moves each by at most 2^-7.9 of its size
+  // (bf16 weights: not at all); kInt8 <= 4 * 2^-24 times the result, as the sum is an exact integer.
+  void (*matmul)(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                 Mat<float> out);
+
+  // Gated product: w is [2F, K], F % 16 == 0, gate rows, then up rows. out[:, 16*panel_begin ... ) = silu(gate) * up for panels of the
+  // gate in [panel_begin, panel_end), as prepared activations of K = F in form kBFloat (padding included). The same bits as matmul,
+  // silu_mul and prepare. Null in tables whose products do not read kBFloat.
+  void (*matmul_gated)(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias,
+                       Mat<std::byte> out);
 
   // Writes T tokens' keys and values, k, v: [T, G*C] f32, into slots[t] (rounding to the cache's type). A token touches only its own
   // bytes, so different tokens may be written at the same time.
@@ -151,8 +184,8 @@ struct Kernels {
   // out == null: writes partials instead, the one of split s, row r and head j of the group at
   // partials + part[r] + ((s - split_begin) * H/G + j) * (2 + C) floats. A split in which a row sees nothing gives sum = 0, acc = 0.
   // scratch: at least AttentionScratch floats, private to the caller. Slots that no row of the task sees may hold anything, NaN included.
-  // Error, the cache's values taken as exact: <= 4e-5 max|v|; the amx table with paired types: <= 4.1e-3 max|v|, as weights are
-  // rounded to bf16.
+  // Error, the cache's values taken as exact: <= 4e-5 max|v|; the amx table with paired types: q * scale is rounded to bf16,
+  // and then <= 4.2e-3 max|v|, as weights are rounded to bf16.
   void (*attention)(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch);
 
   // Merges the partials of consecutive splits (each 2 + C floats, `part_stride` floats apart) in ascending order and writes the

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/any/packed.h"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -64,6 +66,12 @@ struct PackedRow {
   }
 };
 
+// Where input `i` of column `c` lies in a panel of a plain format, in elements.
+int64_t PlainOffset(DType format, int64_t i, int c) {
+  if (format == DType::kBF16) return i / 2 * (2 * kPanel) + 2 * c + i % 2;
+  return i * kPanel + c;
+}
+
 void PackBlocks(const std::byte* src, int64_t dst_row, const PackedMat& dst) {
   const DTypeInfo& info = Info(dst.format);
   const PackedRow row(dst, dst_row);
@@ -106,12 +114,62 @@ void UnpackBlocks(const PackedMat& w, int64_t src_row, float* out) {
   }
 }
 
+// Calls use(first element, count, values) for a row of any floating-point or block format, piece by piece.
+template <class Use>
+void ForValues(DType dtype, const std::byte* src, int64_t k, const Use& use) {
+  const DTypeInfo& info = Info(dtype);
+  float values[256];
+  for (int64_t begin = 0; begin < k; begin += 256) {
+    const int64_t count = k - begin < 256 ? k - begin : 256;
+    DequantiseRow(dtype, src + begin / info.block_elems * info.block_bytes, count, values);
+    use(begin, count, values);
+  }
+}
+
+float* Int8Scale(const PackedMat& w, int64_t row) { return reinterpret_cast<float*>(w.data + row / kPanel * w.panel_bytes) + row % kPanel; }
+std::byte* Int8Code(const PackedMat& w, int64_t row, int64_t i) {
+  return w.data + row / kPanel * w.panel_bytes + kInt8ScaleBytes + i / 4 * 64 + 4 * (row % kPanel) + i % 4;
+}
+
+void PackInt8(DType src_dtype, const std::byte* src, int64_t row, const PackedMat& dst) {
+  CHECK(dst.k <= kMaxInt8Inputs);
+  float largest = 0;
+  ForValues(src_dtype, src, dst.k, [&](int64_t, int64_t count, const float* values) {
+    for (int64_t i = 0; i < count; ++i)
+      if (!(std::abs(values[i]) <= largest) && !std::isnan(largest)) largest = std::abs(values[i]);
+  });
+  const float scale = largest / 127.0f;
+  *Int8Scale(dst, row) = scale;
+  ForValues(src_dtype, src, dst.k, [&](int64_t begin, int64_t count, const float* values) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float wanted = values[i] / scale;  // a scale of zero, infinity or NaN speaks for itself
+      const float code = std::isfinite(wanted) ? std::nearbyint(std::clamp(wanted, -127.0f, 127.0f)) : 0.0f;
+      *Int8Code(dst, row, begin + i) = static_cast<std::byte>(static_cast<int>(code) + 128);
+    }
+  });
+  for (int64_t i = dst.k; i < (dst.k + 63) / 64 * 64; ++i) *Int8Code(dst, row, i) = std::byte{0};
+}
+
 }  // namespace
 
 int64_t PanelBytes(DType format, int64_t k) {
   CHECK(k % Info(format).block_elems == 0);
+  if (format == DType::kI8) return kInt8ScaleBytes + (k + 63) / 64 * 64 * kPanel;
+  if (format == DType::kBF16) return (k + 31) / 32 * 32 * kPanel * 2;
   if (!IsQuantised(format)) return k * kPanel * Info(format).block_bytes;
   return PaddedScaleBytes(format, k) + k / kGroup * CodeBytes(format);
+}
+
+int64_t ActivationBytes(Form form, int64_t k) {
+  int64_t bytes = 0;
+  switch (form) {
+    case Form::kFloat: bytes = 4 * k; break;
+    case Form::kInt15: bytes = 2 * k + k / kGroup * 8; break;
+    case Form::kBFloat: bytes = (k + 31) / 32 * 64; break;
+    case Form::kInt8: bytes = (k + 63) / 64 * 64 + 8; break;
+  }
+  const int64_t lines = (bytes + 63) / 64;
+  return (lines % 2 == 0 ? lines + 1 : lines) * 64;
 }
 
 void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const PackedMat& dst) {
@@ -120,36 +178,41 @@ void PackRow(DType src_dtype, const std::byte* src, int64_t dst_row, const Packe
     CHECK(src_dtype == dst.format);
     return PackBlocks(src, dst_row, dst);
   }
-  CHECK(IsPlainFloat(dst.format) && (IsPlainFloat(src_dtype) || IsQuantised(src_dtype)));
+  CHECK(IsPlainFloat(src_dtype) || IsQuantised(src_dtype));
+  if (dst.format == DType::kI8) return PackInt8(src_dtype, src, dst_row, dst);
+  CHECK(IsPlainFloat(dst.format));
   const size_t size = static_cast<size_t>(Info(dst.format).block_bytes);
-  std::byte* out = dst.data + dst_row / kPanel * dst.panel_bytes + static_cast<size_t>(dst_row % kPanel) * size;
+  std::byte* panel = dst.data + dst_row / kPanel * dst.panel_bytes;
+  const int c = static_cast<int>(dst_row % kPanel);
+  const auto at = [&](int64_t i) { return panel + PlainOffset(dst.format, i, c) * static_cast<int64_t>(size); };
+  if (dst.format == DType::kBF16)
+    for (int64_t i = dst.k; i < (dst.k + 31) / 32 * 32; ++i) std::memset(at(i), 0, size);
   if (src_dtype == dst.format) {
-    for (int64_t i = 0; i < dst.k; ++i)
-      std::memcpy(out + static_cast<size_t>(i * kPanel) * size, src + static_cast<size_t>(i) * size, size);
+    for (int64_t i = 0; i < dst.k; ++i) std::memcpy(at(i), src + static_cast<size_t>(i) * size, size);
     return;
   }
-  const DTypeInfo& from = Info(src_dtype);
-  float values[256];
-  for (int64_t begin = 0; begin < dst.k; begin += 256) {
-    const int64_t count = dst.k - begin < 256 ? dst.k - begin : 256;
-    DequantiseRow(src_dtype, src + begin / from.block_elems * from.block_bytes, count, values);
+  ForValues(src_dtype, src, dst.k, [&](int64_t begin, int64_t count, const float* values) {
     for (int64_t i = 0; i < count; ++i) {
-      std::byte* at = out + static_cast<size_t>((begin + i) * kPanel) * size;
       const uint16_t half = dst.format == DType::kF16 ? F32ToF16(values[i]) : F32ToBF16(values[i]);
       if (dst.format == DType::kF32)
-        std::memcpy(at, &values[i], 4);
+        std::memcpy(at(begin + i), &values[i], 4);
       else
-        std::memcpy(at, &half, 2);
+        std::memcpy(at(begin + i), &half, 2);
     }
-  }
+  });
 }
 
 void UnpackRow(const PackedMat& w, int64_t row, float* out) {
   CHECK(row >= 0 && row < w.n);
   if (IsQuantised(w.format)) return UnpackBlocks(w, row, out);
-  const size_t size = static_cast<size_t>(Info(w.format).block_bytes);
-  const std::byte* column = w.data + row / kPanel * w.panel_bytes + static_cast<size_t>(row % kPanel) * size;
-  for (int64_t i = 0; i < w.k; ++i) DequantiseRow(w.format, column + static_cast<size_t>(i * kPanel) * size, 1, out + i);
+  if (w.format == DType::kI8) {
+    const float scale = *Int8Scale(w, row);
+    for (int64_t i = 0; i < w.k; ++i) out[i] = scale * static_cast<float>(static_cast<int>(*Int8Code(w, row, i)) - 128);
+    return;
+  }
+  const std::byte* panel = w.data + row / kPanel * w.panel_bytes;
+  const int c = static_cast<int>(row % kPanel);
+  for (int64_t i = 0; i < w.k; ++i) DequantiseRow(w.format, panel + PlainOffset(w.format, i, c) * Info(w.format).block_bytes, 1, out + i);
 }
 
 }  // namespace sgl

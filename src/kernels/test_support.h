@@ -111,30 +111,42 @@ inline Packed RandomPacked(Rng& rng, DType format, int64_t n, int64_t k) {
   w.buffer = std::move(*Buffer::Allocate(static_cast<size_t>(w.mat.panels() * w.mat.panel_bytes + 64)));
   w.mat.data = w.buffer.data();
   w.values.resize(static_cast<size_t>(n * k));
+  const DType file = format == DType::kI8 ? DType::kF32 : format;
   for (int64_t r = 0; r < n; ++r) {
-    const std::vector<std::byte> row = RandomFileRow(rng, format, k);
-    PackRow(format, row.data(), r, w.mat);
-    DequantiseRow(format, row.data(), k, w.values.data() + r * k);
+    const std::vector<std::byte> row = RandomFileRow(rng, file, k);
+    PackRow(file, row.data(), r, w.mat);
+    if (format == DType::kI8)
+      UnpackRow(w.mat, r, w.values.data() + r * k);
+    else
+      DequantiseRow(file, row.data(), k, w.values.data() + r * k);
   }
   return w;
 }
 
-// Activations in both forms, quantised by `table`.
-struct Inputs {
-  Padded<float> x;
-  Padded<int8_t> q;
-  Padded<float> scale;
-  Padded<int32_t> sum;
-  Inputs(Rng& rng, const Kernels& table, int64_t rows, int64_t k, bool quantised)
-      : x(RandomMat(rng, rows, k)), q(rows, 2 * k), scale(rows, k / 32), sum(rows, k / 32) {
-    if (quantised) table.quantise(x.mat(), q.mat(), scale.mat(), sum.mat());
+// Prepared rows of a table; everything around them is filled with bytes that must not matter.
+struct Prepared {
+  Form form;
+  int64_t k, rows, bytes;
+  Buffer buffer;
+  Prepared(const Kernels& table, Mat<const float> x, Form wanted, const float* norm = nullptr, float eps = 0)
+      : form(wanted), k(x.cols), rows(x.rows), bytes(ActivationBytes(wanted, x.cols)) {
+    buffer = std::move(*Buffer::Allocate(static_cast<size_t>(bytes * rows)));
+    std::memset(buffer.data(), 0xFF, buffer.bytes());  // NaN in every form
+    table.prepare(x, norm, eps, form, {buffer.data(), rows, bytes, bytes});
   }
-  double Quantised(int64_t t, int64_t i) {
-    const int64_t at = i / 32 * 64 + i % 32;
-    return (128.0 * q.at(t, at) + q.at(t, at + 32)) * scale.at(t, i / 32);
+  std::byte* row(int64_t t) { return buffer.data() + t * bytes; }
+  Activations View(int64_t begin, int64_t count) const {
+    return {form, k, Mat<const std::byte>{buffer.data() + begin * bytes, count, bytes, bytes}};
   }
-  Activations View(int64_t row, int64_t rows) {
-    return {x.mat().Rows(row, rows), q.mat().Rows(row, rows), scale.mat().Rows(row, rows), sum.mat().Rows(row, rows)};
+  float Int8Scale(int64_t t) { return *reinterpret_cast<float*>(row(t) + (k + 63) / 64 * 64); }
+  int32_t Int8Sum(int64_t t) { return *reinterpret_cast<int32_t*>(row(t) + (k + 63) / 64 * 64 + 4); }
+  // What the product takes element (t, i) for.
+  double at(int64_t t, int64_t i) {
+    if (form == Form::kFloat) return reinterpret_cast<float*>(row(t))[i];
+    if (form == Form::kBFloat) return BF16ToF32(reinterpret_cast<uint16_t*>(row(t))[i]);
+    if (form == Form::kInt8) return reinterpret_cast<int8_t*>(row(t))[i] * static_cast<double>(Int8Scale(t));
+    const auto* q = reinterpret_cast<int8_t*>(row(t)) + i / 32 * 64 + i % 32;
+    return (128.0 * q[0] + q[32]) * reinterpret_cast<float*>(row(t) + 2 * k)[i / 32];
   }
 };
 

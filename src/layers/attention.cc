@@ -62,9 +62,9 @@ void Attention::Scores(RunContext& ctx, const Step& step, const KvLayer& kv, con
 }
 
 void Attention::Forward(RunContext& ctx, const Step& step, const KvLayer& kv, Mat<const float> cos_sin, AttentionSchedule& schedule,
-                        Mat<const float> h, Mat<float> out) const {
+                        LinearInput h, Mat<float> out, bool add) const {
   const AttentionConfig& c = config_;
-  const int64_t rows = h.rows, q_width = int64_t{c.heads} * c.head_width, kv_width = int64_t{c.groups} * c.head_width;
+  const int64_t rows = h.x.rows, q_width = int64_t{c.heads} * c.head_width, kv_width = int64_t{c.groups} * c.head_width;
   ArenaScope scope(ctx.arena);
   const Mat<float> qkv = ctx.arena.TakeMat<float>(rows, q_width + 2 * kv_width);
   const Mat<float> mixed = ctx.arena.TakeMat<float>(rows, q_width);
@@ -95,7 +95,7 @@ void Attention::Forward(RunContext& ctx, const Step& step, const KvLayer& kv, Ma
                          .window = c.window,
                          .threads = ctx.pool.threads()});
   Scores(ctx, step, kv, schedule, q, mixed);
-  output_.Forward(ctx, mixed, out);
+  output_.Forward(ctx, mixed, out, add);
 }
 
 }  // namespace sgl

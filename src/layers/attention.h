@@ -25,9 +25,9 @@ class Attention {
  public:
   static Result<Attention> Load(WeightLoader& loader, const std::string& name, const AttentionConfig& config);
 
-  // out [T, D] = attention(h [T, D]). cos_sin: Rope::Angles of this step. schedule is remade when the window differs.
-  void Forward(RunContext& ctx, const Step& step, const KvLayer& kv, Mat<const float> cos_sin, AttentionSchedule& schedule,
-               Mat<const float> h, Mat<float> out) const;
+  // out [T, D] = attention(h [T, D]), or += with `add`. cos_sin: Rope::Angles of this step. schedule is remade when the window differs.
+  void Forward(RunContext& ctx, const Step& step, const KvLayer& kv, Mat<const float> cos_sin, AttentionSchedule& schedule, LinearInput h,
+               Mat<float> out, bool add = false) const;
 
   // Arena bytes that Forward needs for steps of at most max_rows tokens.
   static size_t ScratchBytes(const AttentionConfig& config, int64_t max_rows, int threads);

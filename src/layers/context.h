@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -26,12 +27,13 @@ struct AttnSeq {
 
 // The tokens of one forward pass, sequence after sequence. T tokens, S sequences.
 struct Step {
-  std::vector<TokenId> tokens;       // [T]
-  std::vector<int32_t> positions;    // [T]
-  std::vector<int32_t> slots;        // [T] where each token's key and value go
-  std::vector<AttnSeq> seqs;         // [S]
-  std::vector<int32_t> first_row;    // [S] row of each sequence's first token
-  std::vector<int32_t> hidden_rows;  // [R] rows whose final hidden state is wanted, ascending
+  std::vector<TokenId> tokens;                           // [T]
+  std::vector<int32_t> positions;                        // [T]
+  std::vector<int32_t> slots;                            // [T] where each token's key and value go
+  std::vector<AttnSeq> seqs;                             // [S]
+  std::vector<int32_t> first_row;                        // [S] row of each sequence's first token
+  std::vector<int32_t> hidden_rows;                      // [R] rows whose final hidden state is wanted, ascending
+  std::vector<std::pair<int32_t, const float*>> embeds;  // rows whose embedding [D] is given; their token is not looked at
   int32_t size() const { return static_cast<int32_t>(tokens.size()); }
 };
 

@@ -9,14 +9,36 @@
 
 namespace sgl {
 
+struct RmsNorm {
+  std::vector<float> weight;
+  float eps = 1e-5f;
+  static Result<RmsNorm> Load(WeightLoader& loader, const std::string& name, int64_t width, float eps);
+  void Apply(RunContext& ctx, Mat<const float> x, Mat<float> y) const;  // y may be x
+};
+
+// Rows to multiply, [T, K], normalised first if there is a norm: in the same pass that rounds them for the product.
+struct LinearInput {
+  Mat<const float> x;
+  const RmsNorm* norm = nullptr;
+  LinearInput(Mat<const float> rows) : x(rows) {}
+  LinearInput(Mat<float> rows) : x(rows) {}
+  LinearInput(Mat<const float> rows, const RmsNorm& first) : x(rows), norm(&first) {}
+};
+
 // Thread: Forward from the engine thread. Immutable after loading.
 class Linear {
  public:
   // slices: the tensors' names without ".weight"; with `bias` each also has "<name>.bias".
   static Result<Linear> Load(WeightLoader& loader, std::vector<WeightLoader::Rows> slices, int64_t k, bool bias);
 
-  // x: [T, K], out: [T, N], may not overlap. Takes scratch from ctx.arena if the weights are quantised.
-  void Forward(RunContext& ctx, Mat<const float> x, Mat<float> out) const;
+  // out: [T, N] = product, or += with `add`; may not overlap in.x. Takes scratch from ctx.arena.
+  void Forward(RunContext& ctx, LinearInput in, Mat<float> out, bool add = false) const;
+
+  // Whether gate and up rows in this one and `next` after it can go through ForwardGated and ForwardPrepared.
+  bool CanGate(const Linear& next) const;
+  // out: [T, ActivationBytes(kBFloat, N/2)] = silu(first half) * second half, as the next product reads it.
+  Activations ForwardGated(RunContext& ctx, LinearInput in, Mat<std::byte> out) const;
+  void ForwardPrepared(RunContext& ctx, const Activations& x, Mat<float> out, bool add) const;
 
   int64_t inputs() const { return k_; }
   int64_t outputs() const { return n_; }
@@ -25,6 +47,9 @@ class Linear {
   const std::vector<PackedMat>& parts() const { return parts_; }
 
  private:
+  Activations PrepareRows(RunContext& ctx, LinearInput in, Form form) const;
+  void Multiply(RunContext& ctx, const PackedMat& part, int64_t column, const Activations& x, Mat<float> out, bool add) const;
+
   std::vector<PackedMat> parts_;  // output columns in order
   std::vector<float> bias_;       // [N] or empty
   int64_t n_ = 0, k_ = 0;
@@ -40,14 +65,5 @@ class Embedding {
  private:
   Linear table_;
 };
-
-struct RmsNorm {
-  std::vector<float> weight;
-  float eps = 1e-5f;
-  static Result<RmsNorm> Load(WeightLoader& loader, const std::string& name, int64_t width, float eps);
-  void Apply(RunContext& ctx, Mat<const float> x, Mat<float> y) const;  // y may be x
-};
-
-void AddInto(RunContext& ctx, Mat<const float> x, Mat<float> y);  // y += x
 
 }  // namespace sgl

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
+#include "layers/packed_image.h"
 #include "tensor/buffer.h"
 #include "weights/weights.h"
 
@@ -23,17 +25,23 @@ enum class WeightPrecision {
   kF32,   // everything, quantised blocks too: the reference path
   kF16,   // plain types as F16, quantised blocks as they are
   kBF16,
+  kInt8,  // layers' matrices as bytes with a scale per output, made from plain types; the embedding and the head as the file has them
 };
 
-// What a rank-2 weight of `source` type is packed as.
-DType PackedFormat(WeightPrecision precision, DType source);
+struct LoadOptions {
+  WeightPrecision precision = WeightPrecision::kAuto;
+  std::function<void(int64_t done, int64_t total)> progress;  // bytes of the files; called now and then
+  std::string packed_cache_dir{};                             // where packed weights are kept between starts; "": nowhere
+};
+
+// What a rank-2 weight of `source` type is packed as. name: Hugging Face's.
+DType PackedFormat(WeightPrecision precision, DType source, std::string_view name);
 
 // Thread: one, while loading. The packed memory moves out with TakeMemory and must outlive the layers.
 class WeightLoader {
  public:
-  // Adds up what packing will need and allocates it once. progress(done_bytes, total_bytes) is called now and then.
-  static Result<WeightLoader> Create(const ModelFiles& files, WeightPrecision precision, ThreadPool& pool,
-                                     std::function<void(int64_t, int64_t)> progress);
+  // Adds up what packing will need and allocates it once; fills it from the packed cache if that has an image of these weights.
+  static Result<WeightLoader> Create(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options);
 
   bool Has(std::string_view name) const;
 
@@ -57,7 +65,8 @@ class WeightLoader {
   // Tensors nobody asked for: an error that lists them, apart from the ones that every loader ignores (rotary tables).
   Status CheckAllUsed() const;
 
-  Buffer TakeMemory() { return std::move(memory_); }
+  // Everything is loaded: keeps the packed weights on disk, if wanted and not there yet, and gives the memory away.
+  Buffer TakeMemory();
   int64_t packed_bytes() const { return static_cast<int64_t>(used_); }
 
  private:
@@ -72,6 +81,10 @@ class WeightLoader {
   std::set<std::string, std::less<>> used_names_;
   Buffer memory_;
   size_t used_ = 0;
+  std::optional<PackedImageId> image_id_;  // nothing: no packed cache
+  PackedImage image_;                      // what is packed so far
+  PackedImage cached_;                     // what memory_ holds already; empty from the first difference on
+  bool is_cached(uint64_t entry);          // the next matrix to pack is in memory_
   int64_t done_bytes_ = 0, total_bytes_ = 0;
 };
 

@@ -10,7 +10,7 @@ namespace sgl {
 class GatedMlp {
  public:
   static Result<GatedMlp> Load(WeightLoader& loader, const std::string& name, int64_t width, int64_t hidden, bool bias);
-  void Forward(RunContext& ctx, Mat<const float> h, Mat<float> out) const;  // both [T, D]
+  void Forward(RunContext& ctx, LinearInput h, Mat<float> out, bool add = false) const;  // both [T, D]; out += with `add`
   static size_t ScratchBytes(int64_t rows, int64_t width, int64_t hidden);
 
  private:

@@ -46,7 +46,7 @@ class Decoder final : public Model {
 };
 
 Status Decoder::Load(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options) {
-  TRY(WeightLoader loader, WeightLoader::Create(files, options.precision, pool, options.progress));
+  TRY(WeightLoader loader, WeightLoader::Create(files, pool, options));
   const ModelShape& s = shape_;
   TRY(embed_, Embedding::Load(loader, "model.embed_tokens", s.vocab_size, s.width));
   layers_.resize(static_cast<size_t>(s.layers));
@@ -77,7 +77,7 @@ Status Decoder::Load(const ModelFiles& files, ThreadPool& pool, const LoadOption
 
 size_t Decoder::ScratchBytes(int64_t max_rows, int threads) const {
   const auto rows = static_cast<size_t>(max_rows), d = static_cast<size_t>(shape_.width);
-  const size_t shared = rows * d * 3 * sizeof(float) + rows * static_cast<size_t>(shape_.head_width) * sizeof(float) + 4096;
+  const size_t shared = rows * d * sizeof(float) + rows * static_cast<size_t>(shape_.head_width) * sizeof(float) + 4096;
   const size_t attention = Attention::ScratchBytes(LayerAttention(config_, 0), max_rows, threads);
   return shared + std::max(attention, GatedMlp::ScratchBytes(max_rows, shape_.width, config_.mlp_width));
 }
@@ -85,21 +85,17 @@ size_t Decoder::ScratchBytes(int64_t max_rows, int threads) const {
 void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) {
   ArenaScope scope(ctx.arena);
   const int64_t rows = step.size(), width = shape_.width;
-  const Mat<float> x = ctx.arena.TakeMat<float>(rows, width), h = ctx.arena.TakeMat<float>(rows, width);
-  const Mat<float> y = ctx.arena.TakeMat<float>(rows, width);
+  const Mat<float> x = ctx.arena.TakeMat<float>(rows, width);
   const Mat<float> cos_sin = ctx.arena.TakeMat<float>(rows, config_.rope.rotary());
   config_.rope.Angles(ctx, step.positions, cos_sin);
   schedule_.Clear();  // a new step: the first layer makes its schedule
 
   embed_.Lookup(ctx, step.tokens, x);
+  for (const auto& [row, values] : step.embeds) std::copy_n(values, width, x.row(row));
   for (size_t i = 0; i < layers_.size(); ++i) {
     const DecoderLayer& layer = layers_[i];
-    layer.norm_attention.Apply(ctx, x, h);
-    layer.attention.Forward(ctx, step, kv[i], cos_sin, schedule_, h, y);
-    AddInto(ctx, y, x);
-    layer.norm_mlp.Apply(ctx, x, h);
-    layer.mlp.Forward(ctx, h, y);
-    AddInto(ctx, y, x);
+    layer.attention.Forward(ctx, step, kv[i], cos_sin, schedule_, {x, layer.norm_attention}, x, true);
+    layer.mlp.Forward(ctx, {x, layer.norm_mlp}, x, true);
   }
   for (size_t r = 0; r < step.hidden_rows.size(); ++r) {
     const int64_t row = step.hidden_rows[r];

@@ -49,11 +49,6 @@ class Model {
   ModelShape shape_;
 };
 
-struct LoadOptions {
-  WeightPrecision precision = WeightPrecision::kAuto;
-  std::function<void(int64_t done, int64_t total)> progress;
-};
-
 // config: the model's config.json with overrides applied. Errors: unknown architecture (lists the known ones), unsupported config values
 // (names the key), tensors missing, extra or of the wrong shape.
 Result<std::unique_ptr<Model>> MakeModel(const Json& config, const ModelFiles& files, ThreadPool& pool, const LoadOptions& options);

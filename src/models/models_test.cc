@@ -67,7 +67,7 @@ class Harness {
     auto files = OpenModel(fs::exists(folder / "model.gguf") ? folder / "model.gguf" : folder);
     EXPECT_TRUE(files.ok()) << files.error().message;
     files_ = *std::move(files);
-    auto model = MakeModel(files_.config, files_, pool_, {.precision = precision, .progress = {}});
+    auto model = MakeModel(files_.config, files_, pool_, {.precision = precision, .progress = {}, .packed_cache_dir = {}});
     EXPECT_TRUE(model.ok()) << model.error().message;
     model_ = *std::move(model);
     const ModelShape& s = model_->shape();
@@ -180,10 +180,9 @@ TEST_P(ModelGolden, LogitsAsServedAreClose) {
     EXPECT_LE(MaxRelativeError(model.Run({{static_cast<int>(p), 0, golden.prompts[p]}}), golden.at(p, 0)), bound) << "prompt " << p;
 }
 
-TEST_P(ModelGolden, RowsDoNotDependOnTheirNeighbours) {
-  const Golden golden = ReadGolden(GetParam());
-  Harness whole(GetParam(), WeightPrecision::kAuto, 1), chunked(GetParam(), WeightPrecision::kAuto, 3, 1),
-      batched(GetParam(), WeightPrecision::kAuto, 2, 64);
+void CheckThatRowsStandAlone(const std::string& name, WeightPrecision precision) {
+  const Golden golden = ReadGolden(name);
+  Harness whole(name, precision, 1), chunked(name, precision, 3, 1), batched(name, precision, 2, 64);
   const std::vector<TokenId>& prompt = golden.prompts[0];
   const std::vector<float> expected = whole.Run({{0, 0, prompt}});
 
@@ -204,6 +203,22 @@ TEST_P(ModelGolden, RowsDoNotDependOnTheirNeighbours) {
                                          batch.begin() + static_cast<std::ptrdiff_t>(first + expected.size())))
       << "batched, page size 64, 2 threads";
 }
+
+TEST_P(ModelGolden, RowsDoNotDependOnTheirNeighbours) { CheckThatRowsStandAlone(GetParam(), WeightPrecision::kAuto); }
+
+// Layers as bytes: w8a8_int8.
+class ModelInBytes : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(ModelInBytes, LogitsAreClose) {
+  const Golden golden = ReadGolden(GetParam());
+  Harness model(GetParam(), WeightPrecision::kInt8, 2, 16, KvType::kBF16);
+  for (size_t p = 0; p < golden.prompts.size(); ++p)
+    EXPECT_LE(MaxRelativeError(model.Run({{static_cast<int>(p), 0, golden.prompts[p]}}), golden.at(p, 0)), 1e-1) << "prompt " << p;
+}
+
+TEST_P(ModelInBytes, RowsDoNotDependOnTheirNeighbours) { CheckThatRowsStandAlone(GetParam(), WeightPrecision::kInt8); }
+
+INSTANTIATE_TEST_SUITE_P(Families, ModelInBytes, ::testing::ValuesIn(kDirectories), [](const auto& test) { return test.param; });
 
 INSTANTIATE_TEST_SUITE_P(Families, ModelGolden, ::testing::ValuesIn(All()), [](const auto& test) { return test.param; });
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -52,7 +53,11 @@ struct GenerateRequest {
   int64_t priority = 0;
   std::vector<TokenId> think_end;          // not empty: the output starts with reasoning; the grammar holds after these tokens
   std::optional<int64_t> thinking_budget;  // reasoning tokens before think_end is forced
-  bool internal = false;                   // health probe: not logged
+  // Final hidden states to give back. kLast: of the last prompt token, in place of sampling (embeddings; max_new_tokens is 0).
+  enum class Hidden { kNone, kAll, kLast } hidden = Hidden::kNone;
+  std::shared_ptr<const std::vector<float>> input_embeds;  // [prompt.size(), D] instead of the prompt's own embeddings
+  bool progress = false;                                   // tell how far a long prompt has come
+  bool internal = false;                                   // health probe: not logged
 };
 
 enum class FinishKind { kStop, kLength, kAbort };

@@ -10,9 +10,11 @@
 
 #include "obs/log.h"
 #include "serve/api.h"
+#include "serve/api/chat_format.h"
 #include "serve/params.h"
 #include "serve/text_pool.h"
 #include "text/chat_template.h"
+#include "text/encoders/deepseek_v32.h"
 
 namespace sgl {
 namespace {
@@ -42,12 +44,23 @@ class EngineBackend final : public Backend {
 };
 
 // --chat-template, else the model's own, else ChatML, which most models without one at least understand.
-Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(const ApiConfig& config, const Engine& engine) {
-  std::string source = config.chat_template.empty() ? engine.chat_template() : config.chat_template;
-  if (source.empty()) {
-    LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
-    source = BuiltinChatTemplate("internlm2-chat");  // ChatML without a system message of its own
-  }
+std::string TemplateSource(const ApiConfig& config, const Engine& engine) {
+  if (!config.chat_template.empty()) return config.chat_template;
+  if (!engine.chat_template().empty()) return engine.chat_template();
+  LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
+  return std::string(BuiltinChatTemplate("internlm2-chat"));  // ChatML without a system message of its own
+}
+
+// DeepSeek-V3.2's encoder: by its name; or, where the user gives no template, by its calls' format or because the model has none.
+bool WantsDeepSeekV32(const ApiConfig& config, const Engine& engine) {
+  if (!config.chat_template.empty()) return config.chat_template == kDeepSeekV32;
+  if (config.tool_call_parser == "deepseekv32") return true;
+  if (!engine.chat_template().empty()) return false;
+  const std::vector<std::string>& names = engine.info().architectures;
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) { return name.find("DeepseekV3") != std::string::npos; });
+}
+
+Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(std::string source) {
   Result<std::unique_ptr<ChatTemplate>> parsed = ChatTemplate::Parse(std::move(source));
   if (!parsed.ok()) return std::move(parsed).error().In("chat template");
   return std::shared_ptr<const ChatTemplate>(*std::move(parsed));
@@ -56,6 +69,8 @@ Result<std::shared_ptr<const ChatTemplate>> MakeChatTemplate(const ApiConfig& co
 Status CheckConfig(const ApiConfig& config, int64_t vocab_size) {
   if (config.sampling_defaults != "model" && config.sampling_defaults != "openai")
     return InvalidArgument("sampling_defaults: expected model or openai, got '" + config.sampling_defaults + "'");
+  if (Status endpoint = SpanExporter::CheckEndpoint(config.trace.endpoint); !endpoint.ok())
+    return std::move(endpoint).error().In("--otlp-traces-endpoint");
   if (config.preferred_sampling_params.is_null()) return {};
   SamplingAsked preferred;
   TRY_STATUS(ReadSamplingParams(config.preferred_sampling_params, "preferred_sampling_params", preferred));
@@ -69,14 +84,17 @@ Status CheckConfig(const ApiConfig& config, int64_t vocab_size) {
 struct ApiServer::Impl {
   Impl(ApiConfig c, Engine& e) : config(std::move(c)), engine(e), backend(e) {}
 
+  Status ReadTemplate();  // and what it tells of parsers
+
   void WarmUp();
   bool Wait(milliseconds timeout);  // for `warm` or `stopping`; false: neither came
   void Serve();
   void Shutdown();
 
-  const ApiConfig config;
+  ApiConfig config;  // does not change after Start
   Engine& engine;
   EngineBackend backend;
+  std::shared_ptr<const ChatTemplate> chat_template;
   std::unique_ptr<Api> api;
   std::unique_ptr<HttpServer> http;
   std::unique_ptr<TextPool> text;
@@ -97,18 +115,37 @@ ApiServer::~ApiServer() {
 Status ApiServer::Start() {
   Impl& s = *impl_;
   TRY_STATUS(CheckConfig(s.config, s.engine.info().vocab_size));
-  TRY(std::shared_ptr<const ChatTemplate> chat_template, MakeChatTemplate(s.config, s.engine));
+  TRY_STATUS(s.ReadTemplate());
   s.text = std::make_unique<TextPool>(s.config.text_threads, kWaitingTexts);
   Threads threads;
   threads.post_http = [&s](std::function<void()> task) { s.http->Post(std::move(task)); };
   threads.post_http_after = [&s](milliseconds delay, std::function<void()> task) { s.http->PostAfter(delay, std::move(task)); };
   threads.post_text = [&s](std::function<void()>&& task) { return s.text->Post(std::move(task)); };
-  s.api = std::make_unique<Api>(s.config, s.backend, std::move(chat_template), std::move(threads), std::random_device{}());
+  s.api = std::make_unique<Api>(s.config, s.backend, s.chat_template, std::move(threads), std::random_device{}());
   s.http =
       std::make_unique<HttpServer>(s.config.http, [&s](std::shared_ptr<HttpExchange> exchange) { s.api->Handle(std::move(exchange)); });
   TRY_STATUS(s.http->Listen());
   s.http_thread = std::thread([&s] { s.http->Run(); });
-  LOG_INFO("Uvicorn running on http://{}:{} (Press CTRL+C to quit)", s.config.http.host, s.http->port());
+  LOG_INFO("Uvicorn running on {}://{}:{} (Press CTRL+C to quit)", s.config.http.tls.enabled() ? "https" : "http", s.config.http.host,
+           s.http->port());
+  return {};
+}
+
+Status ApiServer::Impl::ReadTemplate() {
+  const bool native = WantsDeepSeekV32(config, engine);
+  std::string source = native ? std::string(kDeepSeekV32) : TemplateSource(config, engine);
+  config.reasoning_by_prompt = config.reasoning_parser == "auto";
+  if (native && config.tool_call_parser == "auto") config.tool_call_parser = "deepseekv32";
+  if (native && config.reasoning_parser == "auto") config.reasoning_parser = "deepseek-v3";
+  TRY(config.tool_call_parser, ResolveToolFormat(config.tool_call_parser, source));
+  TRY(config.reasoning_parser, ResolveReasoningFormat(config.reasoning_parser, source));
+  LOG_INFO("Tool calls are read as {}, reasoning as {}", config.tool_call_parser.empty() ? "text" : config.tool_call_parser,
+           config.reasoning_parser.empty() ? "text" : config.reasoning_parser);
+  if (native) {
+    chat_template = MakeDeepSeekV32(config.default_thinking);
+    return {};
+  }
+  TRY(chat_template, MakeChatTemplate(std::move(source)));
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "serve/http_server.h"
 #include "serve/journal.h"
+#include "serve/otlp.h"
 #include "serve/probe.h"
 
 namespace sgl {
@@ -18,7 +19,13 @@ struct ApiConfig {
   HttpServerConfig http;
   std::string api_key;  // "": open
   std::string admin_api_key;
-  std::string chat_template;                // text of --chat-template; "": the model's
+  std::string chat_template;                // text of --chat-template, or the name of an encoder; "": the model's
+  bool default_thinking = false;            // SGLANG_DEFAULT_THINKING
+  std::string tool_call_parser = "auto";    // a name of ToolFormats(), auto (what the chat template tells), none or ""
+  std::string reasoning_parser = "none";    // likewise of ReasoningFormats()
+  bool reasoning_by_prompt = false;         // only the prompt, or a tag, says that an answer is reasoning: with auto
+  bool forward_unknown_tools = false;       // SGLANG_FORWARD_UNKNOWN_TOOLS
+  int tool_strict_level = 0;                // SGLANG_TOOL_STRICT_LEVEL
   std::string sampling_defaults = "model";  // or "openai"
   Json preferred_sampling_params;           // null or an object
   bool enable_cache_report = false;
@@ -27,8 +34,12 @@ struct ApiConfig {
   JournalConfig journal;
   bool enable_metrics = false;  // serve /metrics
   MetricsConfig metrics;
+  TraceConfig trace;
   bool access_log = false;  // one line per HTTP reply
   std::vector<std::string> access_log_exclude_prefixes;
+  bool is_embedding = false;  // serve embeddings
+  bool enable_return_hidden_states = false;
+  bool enable_custom_logit_processor = false;
   int stream_interval = 1;
   int text_threads = 1;  // rendering, tokenizing, request parsing
   std::chrono::milliseconds shutdown_timeout{60000};

@@ -11,8 +11,10 @@
 #include "serve/backend.h"
 #include "serve/id_source.h"
 #include "serve/journal.h"
+#include "serve/otlp.h"
 #include "serve/outbox.h"
 #include "serve/probe.h"
+#include "serve/response_store.h"
 #include "text/chat_template.h"
 #include "text/prefix_encoder.h"
 
@@ -42,6 +44,7 @@ struct ApiContext {
         ids(id_seed),
         probe(std::make_shared<ServeProbe>(config.metrics)),
         journal(config.journal, config.server_args),
+        spans(config.trace),
         outbox(std::make_shared<Outbox>(threads.post_http)),
         tokenizer(backend.tokenizer()),
         prompt_encoder(tokenizer == nullptr ? nullptr : std::make_unique<PrefixEncoder>(*tokenizer, kPromptCacheBytes)) {}
@@ -58,12 +61,15 @@ struct ApiContext {
   IdSource ids;
   const std::shared_ptr<ServeProbe> probe;  // exchanges may outlive the context
   Journal journal;
+  SpanExporter spans;
+  ResponseStore responses;
   const std::shared_ptr<Outbox> outbox;
   const std::shared_ptr<const Tokenizer> tokenizer;
   const std::unique_ptr<PrefixEncoder> prompt_encoder;
   std::function<double()> unix_now = [] {
     return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   };
+  std::function<std::chrono::steady_clock::time_point()> steady_now = [] { return std::chrono::steady_clock::now(); };
   std::atomic<ServerState> state{ServerState::kStarting};
   std::shared_ptr<HealthMonitor> health;
 };

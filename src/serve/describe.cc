@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/describe.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace sgl {
@@ -14,6 +16,8 @@ Json Ids(const std::vector<TokenId>& ids) {
 }
 
 Json Texts(const std::vector<std::string>& texts) { return Json(Json::Array(texts.begin(), texts.end())); }
+
+constexpr double kLowest = std::numeric_limits<float>::lowest();
 
 // A cut of UTF-8 text moves back to the start of a character.
 size_t CharacterStart(const std::string& text, size_t at) {
@@ -100,7 +104,7 @@ Json DescribeSampling(const SamplingParams& p) {
   if (!p.stop_regex.empty()) out.Set("stop_regex", Texts(p.stop_regex));
   if (!p.logit_bias.empty()) {
     Json bias;
-    for (const auto& [id, value] : p.logit_bias) bias.Set(std::to_string(id), double{value});
+    for (const auto& [id, value] : p.logit_bias) bias.Set(std::to_string(id), std::max(double{value}, kLowest));  // "never" as a number
     out.Set("logit_bias", std::move(bias));
   }
   if (p.sampling_seed) out.Set("sampling_seed", *p.sampling_seed);
@@ -120,6 +124,26 @@ Json DescribeRequest(const GenerateRequest& r, bool stream, const Tokenizer& tok
   if (!r.extra_key.empty()) out.Set("extra_key", r.extra_key);
   if (r.priority != 0) out.Set("priority", r.priority);
   return out;
+}
+
+void AppendVector(std::string& out, const std::vector<float>& values) {
+  out += '[';
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i != 0) out += ',';
+    AppendJsonNumber(out, double{values[i]});
+  }
+  out += ']';
+}
+
+void AppendHiddenStates(std::string& out, const std::vector<std::vector<float>>& rows) {
+  if (rows.empty()) return;
+  const bool prompt = out.empty();
+  out += prompt ? "[" : ",";
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i != 0) out += ',';
+    AppendVector(out, rows[i]);
+  }
+  if (prompt) out += ']';
 }
 
 void AppendFinishReason(std::string& out, const std::optional<Finish>& finish) {

@@ -14,6 +14,11 @@ Json DescribeSampling(const SamplingParams& params);
 // prompt as "text" and "input_ids".
 Json DescribeRequest(const GenerateRequest& request, bool stream, const Tokenizer& tokenizer);
 
+// [1.0,2.0]
+void AppendVector(std::string& out, const std::vector<float>& values);
+// Comma separated entries of meta_info.hidden_states: the first ones are the prompt's rows and become one matrix, later ones vectors.
+void AppendHiddenStates(std::string& out, const std::vector<std::vector<float>>& rows);
+
 void AppendFinishReason(std::string& out, const std::optional<Finish>& finish);  // {"type":..} or null
 
 // A value as Python prints it: None, True, 'text', {'key': 1}.

@@ -65,13 +65,10 @@ class FakeExchange final : public HttpExchange {
     }
     if (callback) callback();
   }
-  // Each chunk must be exactly one event.
+  // Each chunk must be exactly one event: "data: <json>", the same after "event: <its type>", or a line.
   std::vector<std::string> events() const {
     std::vector<std::string> out;
-    for (const std::string& chunk : chunks) {
-      const bool framed = chunk.size() >= 8 && chunk.compare(0, 6, "data: ") == 0 && chunk.find('\n') == chunk.size() - 2;
-      out.push_back(framed ? chunk.substr(6, chunk.size() - 8) : "badly framed: " + chunk);
-    }
+    for (const std::string& chunk : chunks) out.push_back(EventOf(chunk));
     return out;
   }
 
@@ -82,6 +79,22 @@ class FakeExchange final : public HttpExchange {
   bool streaming = false, ended = false;
 
  private:
+  std::string EventOf(const std::string& chunk) const {
+    const std::string_view text = chunk;
+    if (text.substr(0, 2) == ": " && text.find('\n') == text.size() - 2) return chunk.substr(0, chunk.size() - 2);  // a comment
+    if (content_type == "application/x-ndjson" && text.find('\n') == text.size() - 1) return chunk.substr(0, chunk.size() - 1);
+    size_t data = 0;
+    std::string type;
+    if (text.substr(0, 7) == "event: ") {
+      data = text.find('\n') + 1;
+      type = chunk.substr(7, data - 8);
+    }
+    const std::string_view line = text.substr(data);
+    const bool framed = line.size() >= 8 && line.substr(0, 6) == "data: " && line.find('\n') == line.size() - 2;
+    if (!framed || (!type.empty() && line.find("{\"type\":\"" + type + "\"") != 6)) return "badly framed: " + chunk;
+    return std::string(line.substr(6, line.size() - 8));
+  }
+
   const HttpRequest request_;
   mutable std::mutex mutex_;
   std::function<void()> on_close_;

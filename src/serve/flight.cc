@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/flight.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -15,7 +17,7 @@ void Flight::Launch(std::vector<GenerateRequest> requests) {
   progress_.resize(requests.size());
   open_ = requests.size();
   WatchOptions watch{.stream = options_.stream, .log_metrics = options_.log_metrics, .openai_body = {}, .labels = options_.labels};
-  if (options_.style == ErrorStyle::kOpenAi && context_.journal.active()) watch.openai_body = exchange_->request().body;
+  if (options_.style != ErrorStyle::kNative && context_.journal.active()) watch.openai_body = exchange_->request().body;
   if (watch.labels.empty()) watch.labels = RequestLabels(context_, exchange_->request(), Json());
   watches_.reserve(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
@@ -31,8 +33,7 @@ void Flight::Launch(std::vector<GenerateRequest> requests) {
     }
   });
   if (options_.early_header) {
-    streaming_ = true;
-    StartSse(*exchange_);
+    Start();
   }
   const auto self = shared_from_this();
   for (size_t i = 0; i < requests.size() && !aborted(); ++i) {
@@ -55,8 +56,24 @@ bool Flight::aborted() {
   return aborted_;
 }
 
+// Comments are what every client of server-sent events leaves out.
+void Flight::OnProgress(size_t index, int64_t computed_prompt_tokens) {
+  if (done_ || !options_.stream) return;
+  const bool comments = options_.include_progress && options_.framing != Framing::kLines;
+  if (!emits_early() && !comments) return;
+  if (!streaming_) Start();
+  if (emits_early()) Emit(index);
+  if (comments)
+    exchange_->Write(fmt::format(": progress {{\"index\":{},\"computed_tokens\":{},\"prompt_tokens\":{}}}\n\n", index,
+                                 computed_prompt_tokens, progress_[index].prompt_tokens));
+}
+
 void Flight::OnDelta(size_t index, TokenDelta delta) {
   Progress& p = progress_[index];
+  if (delta.computed_prompt_tokens) {
+    p.prompt_tokens = delta.prompt_tokens;
+    return OnProgress(index, *delta.computed_prompt_tokens);
+  }
   p.started = true;
   p.prompt_tokens = delta.prompt_tokens;
   p.completion_tokens = delta.completion_tokens;
@@ -75,7 +92,7 @@ void Flight::OnDelta(size_t index, TokenDelta delta) {
     --open_;
     const bool reported_as_event = options_.stream && options_.style == ErrorStyle::kNative;
     if (std::optional<ErrorReply> failed = FromFinish(*p.finish, options_.style); failed && !reported_as_event) {
-      Fail(*std::move(failed), StreamError(*p.finish));
+      Fail(*std::move(failed), StreamError(*p.finish, options_.style));
       return;
     }
   }
@@ -89,10 +106,7 @@ void Flight::Emission(size_t index) {
   const int64_t k = options_.stream_interval;
   const bool due = p.completion_tokens > 0 && (p.completion_tokens - 1) / k > (p.emitted_tokens - 1) / k;
   if (p.emitted && !p.finish && k > 1 && !due) return;
-  if (!streaming_) {
-    streaming_ = true;
-    StartSse(*exchange_);
-  }
+  if (!streaming_) Start();
   Emit(index);
   p.emitted = true;
   p.emitted_tokens = p.completion_tokens;
@@ -105,7 +119,22 @@ void Flight::Finished() {
     return;
   }
   EmitTail();
-  EndSse(*exchange_);
+  End();
+}
+
+void Flight::Start() {
+  streaming_ = true;
+  if (options_.framing == Framing::kLines)
+    exchange_->StartStream("application/x-ndjson");
+  else
+    StartSse(*exchange_);
+}
+
+void Flight::End() {
+  if (options_.framing == Framing::kSse)
+    EndSse(*exchange_);
+  else
+    exchange_->EndStream();
 }
 
 void Flight::OnRefused(size_t, Error error) {
@@ -115,9 +144,10 @@ void Flight::OnRefused(size_t, Error error) {
 
 void Flight::Fail(ErrorReply reply, const std::string& event) {
   done_ = true;
+  Failed(reply);
   if (streaming_) {
-    WriteEvent(event);
-    EndSse(*exchange_);
+    WriteEvent(ErrorEvent(event), "error");
+    End();
   } else {
     SendError(*exchange_, std::move(reply));
   }
@@ -134,7 +164,13 @@ void Flight::AbortRest() {
   for (const RequestId id : ids) context_.backend.Abort(id);
 }
 
-void Flight::WriteEvent(std::string_view json) { WriteSse(*exchange_, json); }
+void Flight::WriteEvent(std::string_view json, std::string_view type) {
+  switch (options_.framing) {
+    case Framing::kSse: return WriteSse(*exchange_, json);
+    case Framing::kNamedEvents: return exchange_->Write(fmt::format("event: {}\ndata: {}\n\n", type, json));
+    case Framing::kLines: return exchange_->Write(std::string(json) + "\n");
+  }
+}
 
 Usage Flight::usage() const {
   Usage usage;

@@ -19,12 +19,17 @@ struct Usage {
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0;
 };
 
+// How a stream's events look: "data: <json>" and [DONE] at the end; "event: <type>" and "data: <json>"; one JSON a line.
+enum class Framing { kSse, kNamedEvents, kLines };
+
 struct FlightOptions {
+  Framing framing = Framing::kSse;
   bool stream = false;
   bool early_header = false;  // the 200 goes out before the first token, as /generate does
   ErrorStyle style = ErrorStyle::kNative;
   int stream_interval = 1;
-  size_t samples = 1;  // per prompt; sub-request i belongs to prompt i / samples
+  bool include_progress = false;  // comments in the stream say how far a long prompt has come
+  size_t samples = 1;             // per prompt; sub-request i belongs to prompt i / samples
   bool log_metrics = true;
   MetricLabels labels;  // custom metric labels
 };
@@ -46,12 +51,18 @@ class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
   virtual void Take(size_t index, TokenDelta& delta) = 0;
   // Stream: write the events for what was taken since the last Emit of this sub-request.
   virtual void Emit(size_t index) = 0;
+  // Stream: whether Emit has something to say as soon as the request runs, before its first token.
+  virtual bool emits_early() const { return false; }
   // Stream: what follows after every sub-request has ended, before [DONE].
   virtual void EmitTail() {}
+  // Stream: the event that ends it in error; `event` is what the style says.
+  virtual std::string ErrorEvent(std::string event) { return event; }
+  // The flight ends in error; the reply is about to go out.
+  virtual void Failed(const ErrorReply&) {}
   // No stream: the body, once all have ended.
   virtual std::string Body() = 0;
 
-  void WriteEvent(std::string_view json);
+  void WriteEvent(std::string_view json, std::string_view type = "");  // type: for kNamedEvents
   const Progress& progress(size_t index) const { return progress_[index]; }
   const RequestTimes& times(size_t index) const { return watches_[index].times(); }
   size_t size() const { return progress_.size(); }
@@ -61,8 +72,11 @@ class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
 
  private:
   void Emission(size_t index);
+  void OnProgress(size_t index, int64_t computed_prompt_tokens);
   void Fail(ErrorReply reply, const std::string& event);
   void Finished();
+  void Start();
+  void End();
   void AbortRest();
   bool aborted();
 

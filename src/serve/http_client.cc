@@ -360,7 +360,7 @@ Result<bool> HttpClient::ReadToEnd(const OnBody& sink) {
   }
 }
 
-void SseSplitter::Feed(std::string_view piece, const OnEvent& on_event) {
+void SseSplitter::Feed(std::string_view piece, const OnEvent& on_event, const OnComment& on_comment) {
   while (!piece.empty()) {
     const size_t end = piece.find('\n');
     if (end == std::string_view::npos) {
@@ -370,12 +370,12 @@ void SseSplitter::Feed(std::string_view piece, const OnEvent& on_event) {
     line_ += piece.substr(0, end);
     piece.remove_prefix(end + 1);
     if (!line_.empty() && line_.back() == '\r') line_.pop_back();
-    TakeLine(line_, on_event);
+    TakeLine(line_, on_event, on_comment);
     line_.clear();
   }
 }
 
-void SseSplitter::TakeLine(std::string_view line, const OnEvent& on_event) {
+void SseSplitter::TakeLine(std::string_view line, const OnEvent& on_event, const OnComment& on_comment) {
   if (line.empty()) {  // the end of an event
     if (has_data_) on_event(event_, data_);
     event_.clear();
@@ -387,6 +387,7 @@ void SseSplitter::TakeLine(std::string_view line, const OnEvent& on_event) {
   const std::string_view field = line.substr(0, colon);
   std::string_view value = line.substr(std::min(colon + 1, line.size()));
   if (!value.empty() && value[0] == ' ') value.remove_prefix(1);
+  if (colon == 0 && on_comment) on_comment(value);
   if (field == "event") event_ = value;
   if (field == "data") {
     if (has_data_) data_ += '\n';

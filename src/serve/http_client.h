@@ -82,10 +82,11 @@ class HttpClient {
 class SseSplitter {
  public:
   using OnEvent = std::function<void(std::string_view event, std::string_view data)>;  // event: "" if unnamed
-  void Feed(std::string_view piece, const OnEvent& on_event);
+  using OnComment = std::function<void(std::string_view text)>;
+  void Feed(std::string_view piece, const OnEvent& on_event, const OnComment& on_comment = {});
 
  private:
-  void TakeLine(std::string_view line, const OnEvent& on_event);
+  void TakeLine(std::string_view line, const OnEvent& on_event, const OnComment& on_comment);
   std::string line_, event_, data_;
   bool has_data_ = false;
 };

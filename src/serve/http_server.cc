@@ -50,6 +50,7 @@ constexpr auto kAwait = asio::as_tuple(asio::use_awaitable_t<Executor>{});
 constexpr size_t kReadBytes = 128 << 10;         // one read; the buffer is shared by all connections
 constexpr size_t kMaxPipelinedBytes = 64 << 10;  // taken off the socket while a reply is outstanding
 constexpr size_t kKeptBufferBytes = 64 << 10;    // an empty buffer larger than this is freed
+constexpr size_t kEncryptedBytes = 64 << 10;     // at once, under TLS
 constexpr int kReadsPerTurn = 16;                // then the other connections have theirs
 constexpr milliseconds kLingerTime{2000};        // for a client that is still sending when we close
 constexpr int kMaxRefusing = 128;                // connections above the limit that get their 503 read; others are just closed
@@ -93,6 +94,7 @@ struct Hub {
   std::unordered_set<Connection*> connections;
   std::atomic<int> open{0};
   std::function<void()> on_last_closed;
+  std::shared_ptr<const TlsContext> tls;  // null: plain HTTP
 };
 
 // One client. Lives as long as its Serve coroutine. Thread: http.
@@ -104,6 +106,7 @@ class Connection final : public HttpReplyListener, public std::enable_shared_fro
     ++hub_.open;
     error_code error;
     const Tcp::endpoint peer = socket_.remote_endpoint(error);
+    if (hub.tls != nullptr) tls_ = hub.tls->NewSession();
     if (!error) peer_ = fmt::format("{}:{}", peer.address().to_string(), peer.port());
   }
   ~Connection() {
@@ -124,6 +127,9 @@ class Connection final : public HttpReplyListener, public std::enable_shared_fro
 
   Task<Got> ReadRequest();
   Task<size_t> Receive(bool wait_first);
+  size_t ReadSome(error_code& ec);
+  size_t WriteSome(error_code& ec);
+  void FlushCipher(error_code& ec);
   Task<bool> SendContinue();
   Task<void> FinishReply();
   Task<void> Linger();
@@ -136,13 +142,16 @@ class Connection final : public HttpReplyListener, public std::enable_shared_fro
   void Advance(size_t sent);
   void Close();
 
-  bool has_output() const { return text_begin_ < text_.size() || body_begin_ < body_.size(); }
+  bool has_output() const { return text_begin_ < text_.size() || body_begin_ < body_.size() || !cipher_.empty(); }
   std::string_view unread() const { return std::string_view(in_).substr(in_begin_); }
 
   Hub& hub_;
   Socket socket_;
   HttpRequestParser parser_;
-  std::string peer_;  // "address:port"
+  std::string peer_;                 // "address:port"
+  std::unique_ptr<TlsSession> tls_;  // null: plain HTTP
+  std::string cipher_;               // encrypted and not yet sent
+  size_t encrypted_ = 0;             // bytes of text_ and body_ that are in cipher_
   Clock::time_point deadline_ = Clock::time_point::max();
   bool dead_ = false;         // the socket is closed
   bool expired_ = false;      // reading has to end: a deadline passed
@@ -243,6 +252,47 @@ void Connection::Feed(std::string_view bytes) {
   if (header_begins || now == HttpRequestParser::State::kBody) deadline_ = Clock::now() + hub_.config.header_timeout;
 }
 
+// What the client has sent, in the scratch buffer. would_block: nothing, or nothing but TLS's own business.
+size_t Connection::ReadSome(error_code& ec) {
+  if (tls_ == nullptr) return socket_.read_some(asio::buffer(hub_.scratch), ec);
+  const size_t n = socket_.read_some(asio::buffer(hub_.scratch.data(), hub_.scratch.size() / 2), ec);  // what was held back comes on top
+  if (ec) return 0;
+  std::string plain;
+  const TlsSession::State state = tls_->Feed({hub_.scratch.data(), n}, plain, cipher_);
+  error_code ignored;  // what cannot be sent now waits for the next write
+  if (encrypted_ == 0) FlushCipher(ignored);
+  CHECK(plain.size() <= hub_.scratch.size());
+  std::copy(plain.begin(), plain.end(), hub_.scratch.begin());
+  if (plain.empty())
+    ec = state == TlsSession::State::kOpen     ? error_code(asio::error::would_block)
+         : state == TlsSession::State::kClosed ? error_code(asio::error::eof)
+                                               : error_code(asio::error::connection_aborted);
+  return plain.size();
+}
+
+void Connection::FlushCipher(error_code& ec) {
+  while (!cipher_.empty() && !ec) cipher_.erase(0, socket_.write_some(asio::buffer(cipher_), ec));
+}
+
+// Sends of text_ and body_ what the socket takes; the number of their bytes that are on their way.
+size_t Connection::WriteSome(error_code& ec) {
+  const std::array<asio::const_buffer, 2> buffers = {asio::buffer(text_) + text_begin_, asio::buffer(body_) + body_begin_};
+  if (tls_ == nullptr) return socket_.write_some(buffers, ec);
+  if (!tls_->established() && cipher_.empty()) {  // a reply to who has not even said hello
+    ec = asio::error::connection_aborted;
+    return 0;
+  }
+  if (encrypted_ == 0 && cipher_.empty()) {
+    for (const asio::const_buffer& buffer : buffers) {
+      const size_t size = std::min(buffer.size(), kEncryptedBytes - encrypted_);
+      tls_->Encrypt({static_cast<const char*>(buffer.data()), size}, cipher_);
+      encrypted_ += size;
+    }
+  }
+  FlushCipher(ec);
+  return cipher_.empty() ? std::exchange(encrypted_, 0) : 0;
+}
+
 // Bytes now in the scratch buffer; 0: the client has gone, or the time is up.
 Task<size_t> Connection::Receive(bool wait_first) {
   for (bool wait = wait_first;; wait = true) {
@@ -254,7 +304,7 @@ Task<size_t> Connection::Receive(bool wait_first) {
     }
     if (dead_ || expired_) co_return 0;
     error_code ec;
-    const size_t n = socket_.read_some(asio::buffer(hub_.scratch), ec);
+    const size_t n = ReadSome(ec);
     if (ec != asio::error::would_block) co_return ec ? 0 : n;
   }
 }
@@ -263,7 +313,7 @@ Task<bool> Connection::SendContinue() {
   text_ = "HTTP/1.1 100 Continue\r\n\r\n";
   while (!dead_ && !expired_) {
     error_code ec;
-    Advance(socket_.write_some(asio::buffer(text_) + text_begin_, ec));
+    Advance(WriteSome(ec));
     if (!has_output()) co_return true;
     if (ec != asio::error::would_block) co_return false;
     co_await socket_.async_wait(Socket::wait_write, kAwait);
@@ -334,7 +384,7 @@ Task<void> Connection::FinishReply() {
 
 void Connection::ReadAhead() {
   error_code ec;
-  const size_t n = socket_.read_some(asio::buffer(hub_.scratch), ec);
+  const size_t n = ReadSome(ec);
   if (ec == asio::error::would_block) return;
   if (!ec) {
     in_.append(hub_.scratch.data(), n);
@@ -360,9 +410,8 @@ void Connection::OnReply() {
 // Sends until the socket takes no more, then goes on when it does.
 void Connection::Pump() {
   while (!dead_ && !writing_ && has_output()) {
-    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(text_) + text_begin_, asio::buffer(body_) + body_begin_};
     error_code ec;
-    const size_t n = socket_.write_some(buffers, ec);
+    const size_t n = WriteSome(ec);
     if (ec == asio::error::would_block) {
       writing_ = true;
       socket_.async_wait(Socket::wait_write, [self = shared_from_this()](error_code failed) {
@@ -404,6 +453,10 @@ void Connection::Advance(size_t sent) {
 // We close first: a client that is still sending must be able to read our answer before a reset reaches it. RFC 9112, 9.6.
 Task<void> Connection::Linger() {
   error_code ec;
+  if (tls_ != nullptr) {
+    tls_->SayGoodbye(cipher_);
+    FlushCipher(ec);
+  }
   socket_.shutdown(Socket::shutdown_send, ec);
   deadline_ = Clock::now() + kLingerTime;
   reading_ = true;
@@ -439,8 +492,8 @@ void Connection::Close() {
     error_code ec;
     socket_.close(ec);
   }
-  text_ = body_ = std::string();
-  text_begin_ = body_begin_ = 0;
+  text_ = body_ = cipher_ = std::string();
+  text_begin_ = body_begin_ = encrypted_ = 0;
   if (const auto reply = std::exchange(reply_, nullptr)) reply->Gone();
 }
 
@@ -612,6 +665,9 @@ HttpServer::~HttpServer() = default;
 
 Status HttpServer::Listen() {
   CHECK(impl_->acceptors.empty());
+  if (impl_->hub.config.tls.enabled()) {
+    TRY(impl_->hub.tls, TlsContext::Load(impl_->hub.config.tls));
+  }
   RaiseFileLimit();
   constexpr int kTries = 16;
   for (int i = 1;; ++i) {

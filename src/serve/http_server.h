@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "serve/tls.h"
 
 namespace sgl {
 
@@ -58,6 +59,7 @@ struct HttpServerConfig {
   std::chrono::milliseconds keep_alive_timeout{5000};   // idle between requests
   std::chrono::milliseconds write_timeout{60000};       // a complete reply of which nothing could be sent for so long is dropped
   std::string server_name = "sglang.cpp";
+  TlsConfig tls;  // certificate and key: HTTPS
 };
 
 // Answers by itself: malformed and oversized requests, overload, CORS preflights. Any origin is allowed, with credentials.
@@ -69,7 +71,7 @@ class HttpServer {
   HttpServer(HttpServerConfig config, Handler handler);
   ~HttpServer();
 
-  Status Listen();          // binds; errors name host, port and reason ("address already in use")
+  Status Listen();          // loads the certificate, binds; errors name host, port and reason ("address already in use")
   uint16_t port() const;    // after Listen
   void Run();               // serves until Stop; returns then
   void StopAccepting();     // no new connections and no new requests on old ones (Connection: close); replies in flight go on

@@ -117,6 +117,7 @@ class RawClient {
   RawClient& operator=(const RawClient&) = delete;
 
   bool connected() const { return connected_; }
+  int fd() const { return fd_; }
   // False when the server has closed.
   bool Send(std::string_view bytes) {
     while (!bytes.empty()) {

@@ -155,13 +155,14 @@ class JsonReader {
   JsonReader& Object(std::string_view name, Json& target);  // must be an object
 
   Status status() const;
-  // The fields of an object inside: only told to a describing reader.
+  // The fields of an object inside, or of each object of a list: only told to a describing reader.
   template <class F>
-  JsonReader& Nested(std::string_view name, F&& fields) {
+  JsonReader& Nested(std::string_view name, F&& fields, bool or_list = false) {
     if (schema_ == nullptr) return *this;
     Json inside;
     JsonReader field = Describing(inside);
     fields(field);
+    if (or_list) inside.Set("type", Json::Array{Json("object"), Json("array")});
     return Describe(name, std::move(inside));
   }
 

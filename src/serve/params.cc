@@ -44,7 +44,7 @@ constexpr std::string_view kKnown[] = {"max_new_tokens",
                                        "custom_params",
                                        "stream_interval",
                                        "sampling_seed"};
-constexpr std::string_view kUnsupported[] = {"json_schema", "regex", "ebnf", "structural_tag", "custom_params"};
+constexpr std::string_view kUnsupported[] = {"json_schema", "regex", "ebnf", "structural_tag"};
 
 Status CheckRange(bool ok, std::string_view name, std::string_view range, double value) {
   if (ok) return {};
@@ -104,7 +104,7 @@ void ReadSamplingFields(JsonReader& field, SamplingAsked& asked) {
   field("repetition_penalty", p.repetition_penalty)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex);
   field("ignore_eos", p.ignore_eos)("n", p.n)("skip_special_tokens", p.skip_special_tokens)("no_stop_trim", p.no_stop_trim);
   field("spaces_between_special_tokens", p.spaces_between_special_tokens)("stream_interval", p.stream_interval);
-  field("sampling_seed", p.sampling_seed).Object("logit_bias", asked.logit_bias);
+  field("sampling_seed", p.sampling_seed).Object("logit_bias", asked.logit_bias).Object("custom_params", asked.custom_params);
 }
 
 void DescribeSamplingFields(JsonReader& field) {

@@ -17,7 +17,8 @@ namespace sgl {
 // Sampling parameters as they were asked for: types are right, ranges not yet looked at.
 struct SamplingAsked {
   SamplingParams params;
-  Json logit_bias;  // null or an object; its keys are ids as text
+  Json logit_bias;     // null or an object; its keys are ids as text
+  Json custom_params;  // of a custom_logit_processor; null or an object
   bool max_new_tokens_given = false;
   std::optional<Error> refused;  // a parameter that nobody knows, or that this build cannot honour
 };

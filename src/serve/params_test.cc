@@ -135,7 +135,7 @@ TEST(Errors, EveryCodeHasAStatus) {
   }
   EXPECT_EQ(FromError({Code::kUnimplemented, "m"}, ErrorStyle::kOpenAi).body,
             R"({"object":"error","message":"m","type":"NotImplementedError","param":null,"code":501})");
-  EXPECT_EQ(StreamError(Finish::Abort("m", 500)),
+  EXPECT_EQ(StreamError(Finish::Abort("m", 500), ErrorStyle::kOpenAi),
             R"({"error":{"object":"error","message":"m","type":"INTERNAL_SERVER_ERROR","param":null,"code":500}})");
   EXPECT_FALSE(FromFinish(Finish::Abort("m"), ErrorStyle::kOpenAi).has_value());
   EXPECT_FALSE(FromFinish(Finish(), ErrorStyle::kOpenAi).has_value());

@@ -1,7 +1,8 @@
 // Replays tests/api/*.json: a request, what the engine then says, and the exact reply.
 //   {"name", "config"?, "request": {"method"?, "path", "query"?, "headers"?, "json"? | "body"?},
-//    "engine"?: [{"sub", "tokens"?, "text"?, "logprobs"?, "input_logprobs"?, "cached"?, "finish"?}], "refuse"?: {"after", "code",
-//    "message"}, "expect": {"status", "body"? (JSON) | "text"?, "events"? [JSON or string], "submitted"? [..], "aborted"? [sub..]}}
+//    "engine"?: [{"sub", "tokens"?, "text"?, "hidden"?, "computed"?, "logprobs"?, "input_logprobs"?, "cached"?, "finish"?}], "refuse"?:
+//    {"after", "code", "message"}, "expect": {"status", "body"? (JSON) | "text"?, "events"? [JSON or string], "submitted"? [..], "aborted"?
+//    [sub..]}}
 // With SGLANG_RECORD set, what happened is printed as JSON lines instead of compared; read them before they become expectations.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
@@ -22,10 +23,15 @@ ApiConfig Config(const Json& json) {
   config.admin_api_key = json.get_string("admin_api_key", "");
   config.sampling_defaults = json.get_string("sampling_defaults", "model");
   config.preferred_sampling_params = json["preferred_sampling_params"];
+  config.tool_call_parser = json.get_string("tool_call_parser", "");
+  config.reasoning_parser = json.get_string("reasoning_parser", "");
   config.enable_cache_report = json.get_bool("enable_cache_report", false);
   config.incremental_streaming_output = json.get_bool("incremental_streaming_output", false);
   config.stream_interval = static_cast<int>(json.get_int("stream_interval", 1));
   config.health_generates = json.get_bool("health_generates", true);
+  config.is_embedding = json.get_bool("is_embedding", false);
+  config.enable_return_hidden_states = json.get_bool("enable_return_hidden_states", false);
+  config.enable_custom_logit_processor = json.get_bool("enable_custom_logit_processor", false);
   config.server_args = json["server_args"];
   return config;
 }
@@ -88,8 +94,17 @@ void Play(FakeServer& server, const Json& step) {
   delta.output_logprobs = Logprobs(step["logprobs"]);
   delta.input_logprobs = Logprobs(step["input_logprobs"]);
   delta.cached_tokens = step.get_int("cached", 0);
+  if (step["hidden"].is_array()) {
+    for (const Json& row : step["hidden"].as_array()) {
+      std::vector<float>& values = delta.hidden_states.emplace_back();
+      for (const Json& value : row.as_array()) values.push_back(static_cast<float>(value.as_double()));
+    }
+  }
+  if (step["computed"].is_int()) delta.computed_prompt_tokens = step["computed"].as_int();
   delta.finish = ReadFinish(step["finish"]);
-  server.Say(static_cast<size_t>(step.get_int("sub", 0)), std::move(delta));
+  const auto sub = static_cast<size_t>(step.get_int("sub", 0));
+  ASSERT_LT(sub, server.backend.accepted.size()) << "the engine cannot answer what it was not asked";
+  server.Say(sub, std::move(delta));
 }
 
 Json Strings(const std::vector<std::string>& list) {
@@ -138,6 +153,12 @@ Json Submitted(const GenerateRequest& r) {
   number("logprob_start_len", r.logprob_start_len, int64_t{-1});
   number("top_logprobs_num", r.top_logprobs_num, 0);
   if (!ids.empty()) out.Set("token_ids_logprob", Json(ids));
+  if (r.hidden != GenerateRequest::Hidden::kNone) out.Set("hidden", r.hidden == GenerateRequest::Hidden::kAll ? "all" : "last");
+  if (r.input_embeds != nullptr) {
+    Json::Array values;
+    for (const float value : *r.input_embeds) values.emplace_back(double{value});
+    out.Set("input_embeds", Json(values));
+  }
   if (!r.extra_key.empty()) out.Set("extra_key", r.extra_key);
   number("priority", r.priority, int64_t{0});
   return out;
@@ -192,10 +213,13 @@ void Replay(const Json& test, const std::string& file) {
   SCOPED_TRACE(file + ": " + test.get_string("name", "?"));
   FakeServer server(Config(test["config"]), test["config"].get_bool("parts", false));
   server.backend.info_.generation_config = test["config"]["generation_config"];
+  server.backend.info_.width = 2;
+  server.backend.info_.radix_cache = test["config"].get_bool("radix_cache", true);
   server.backend.flush_result = test["config"].get_bool("flush_result", true);
   if (test["config"].get_bool("stopping", false)) server.context().state = ServerState::kStopping;
   if (test["config"].get_bool("starting", false)) server.context().state = ServerState::kStarting;
   server.text_full = test["config"].get_bool("text_full", false);
+  server.context().steady_now = [] { return std::chrono::steady_clock::time_point(); };  // durations are nothing
   if (!test["refuse"].is_null()) {
     server.backend.refuse_after = static_cast<int>(test["refuse"].get_int("after", 0));
     server.backend.refusal = {CodeNamed(test["refuse"].get_string("code", "")), test["refuse"].get_string("message", "")};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/request_watch.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "serve/describe.h"
@@ -22,12 +23,17 @@ Json LoggedHeaders(const Journal& journal, const HttpRequest& http) {
 
 RequestWatch::RequestWatch(ApiContext& context, const HttpRequest& http, const GenerateRequest& request, const WatchOptions& options)
     : context_(context) {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = context.steady_now();
   times_.received = http.received;
   times_.received_unix = context.unix_now() - Since(http.received, now);
   times_.dispatched = times_.first_token = times_.last_token = times_.finished = now;
   const SamplingParams& p = request.sampling;
   structured_ = p.json_schema || p.regex || p.ebnf || p.structural_tag;
+  if (context.spans.active()) {
+    parent_ = ParseTraceParent(FindHeader(http, "traceparent"));
+    sampling_ = request.sampling;
+  }
+  note_ = NoteRequest(request.rid, static_cast<int64_t>(times_.received_unix * 1000), static_cast<int64_t>(request.prompt.size()));
   if (!options.log_metrics) return;
   metrics_ = &context.probe->requests(options.labels.empty() ? context.probe->CustomLabels(Json()) : options.labels);
   if (!context.journal.active()) return;
@@ -45,7 +51,7 @@ void RequestWatch::OnTokens(const TokenDelta& delta) {
     for (const TokenId id : delta.tokens) ids_.emplace_back(int64_t{id});
   }
   if (delta.tokens.empty()) return;
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = context_.steady_now();
   const auto count = static_cast<int64_t>(delta.tokens.size());
   if (!std::exchange(times_.has_token, true)) {
     times_.first_token = now;
@@ -69,9 +75,51 @@ void RequestWatch::Count(const Progress& p) {
   m.generation_length.Observe(static_cast<double>(p.completion_tokens));
 }
 
+// A root and the stages below it: SGLang's names and levels.
+void RequestWatch::Trace(const Progress& p) {
+  SpanExporter& spans = context_.spans;
+  const RequestTimes& t = times_;
+  Span root;
+  root.trace_id = parent_.trace_id.empty() ? spans.NewId(32) : parent_.trace_id;
+  root.span_id = spans.NewId(16);
+  root.parent_id = parent_.span_id;
+  root.name = "Req " + p.rid.substr(0, 8);
+  root.begin_unix = t.received_unix;
+  root.end_unix = t.Unix(t.finished);
+  root.failed = p.finish->kind == FinishKind::kAbort;
+  Json& a = root.attributes;
+  a.Set("rid", p.rid).Set("module", "sglang::request").Set("gen_ai.request.id", p.rid);
+  a.Set("gen_ai.usage.prompt_tokens", p.prompt_tokens).Set("gen_ai.usage.completion_tokens", p.completion_tokens);
+  a.Set("gen_ai.usage.cached_tokens", p.cached_tokens).Set("gen_ai.response.model", context_.backend.info().served_model_name);
+  if (sampling_.max_new_tokens) a.Set("gen_ai.request.max_tokens", *sampling_.max_new_tokens);
+  a.Set("gen_ai.request.temperature", sampling_.temperature).Set("gen_ai.request.top_p", sampling_.top_p);
+  a.Set("gen_ai.latency.e2e", Since(t.received, t.finished));
+  if (t.has_token) a.Set("gen_ai.latency.time_to_first_token", Since(t.received, t.first_token));
+  std::string reason;
+  AppendFinishReason(reason, p.finish);
+  a.Set("gen_ai.response.finish_reasons", reason);
+  const double dispatched = t.Unix(t.dispatched), scheduled = std::min(dispatched + p.queue_time_s, root.end_unix);
+  const double first = std::max(scheduled, t.Unix(t.has_token ? t.first_token : t.finished));
+  const auto stage = [&](const char* name, double begin, double end) {
+    spans.Add({root.trace_id, spans.NewId(16), root.span_id, name, begin, end, Json(), false});
+  };
+  stage("tokenize", t.received_unix, dispatched);
+  stage("prefill_waiting", dispatched, scheduled);
+  if (t.has_token) {
+    stage("prefill_forward", scheduled, first);
+    stage("decode_forward", first, std::max(first, root.end_unix));
+  }
+  spans.Add(std::move(root));
+}
+
 void RequestWatch::OnFinish(const Progress& p) {
-  times_.finished = std::chrono::steady_clock::now();
+  times_.finished = context_.steady_now();
   if (metrics_ != nullptr) Count(p);
+  if (context_.spans.active()) Trace(p);
+  NoteEnd(note_, p.completion_tokens,
+          p.finish->kind == FinishKind::kStop     ? "stop"
+          : p.finish->kind == FinishKind::kLength ? "length"
+                                                  : "abort");
   if (entry_ == nullptr) return;
   std::string meta;
   AppendMetaInfo(meta, context_, p, times_, "");
@@ -115,7 +163,7 @@ void AppendMetaInfo(std::string& out, const ApiContext& context, const Progress&
     number(R"(,"api_server_dispatch_finish_ts":)", times.Unix(times.dispatched));
     number(R"(,"forward_entry_time":)", times.Unix(times.dispatched) + p.queue_time_s);
     if (times.has_token) number(R"(,"prefill_finished_time":)", times.Unix(times.first_token));
-    number(R"(,"request_finished_ts":)", times.Unix(std::chrono::steady_clock::now()));
+    number(R"(,"request_finished_ts":)", times.Unix(context.steady_now()));
     if (p.completion_tokens > 1 && decode_s > 0)
       number(R"(,"decode_throughput":)", static_cast<double>(p.completion_tokens - 1) / decode_s);
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "obs/crash_report.h"
 #include "serve/context.h"
 
 namespace sgl {
@@ -46,10 +47,14 @@ class RequestWatch {
 
  private:
   void Count(const Progress& progress);
+  void Trace(const Progress& progress);
   ApiContext& context_;
   RequestMetrics* metrics_ = nullptr;  // null: log_metrics is false
   RequestTimes times_;
   bool structured_ = false;
+  TraceParent parent_;
+  SamplingParams sampling_;  // what spans say of it
+  CrashNote note_;
   std::unique_ptr<JournalEntry> entry_;  // null: nobody wants it
   std::string text_;
   Json::Array ids_;

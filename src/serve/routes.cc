@@ -35,13 +35,34 @@ constexpr Route kRoutes[] = {
     {"/v1/completions", "POST", kNormal, kText, kRefuses, HandleCompletions, "Generates, as OpenAI completions", DescribeCompletions},
     {"/v1/chat/completions", "POST", kNormal, kText, kRefuses, HandleChat, "Generates, as OpenAI chat completions", DescribeChat},
     {"/invocations", "POST", kNormal, kText, kRefuses, HandleChat, "The same as /v1/chat/completions", DescribeChat},
+    {"/v1/responses", "POST", kNormal, kText, kRefuses, HandleResponses, "Generates, as OpenAI responses", DescribeResponses},
+    {"/v1/responses/", "GET POST DELETE", kNormal, kHttp, kAnswers, HandleResponse, "A stored response: read, delete, cancel"},
+    {"/v1/messages", "POST", kNormal, kText, kRefuses, HandleMessages, "Generates, as Anthropic messages", DescribeMessages},
+    {"/v1/messages/count_tokens", "POST", kNormal, kText, kAnswers, HandleCountTokens, "Length of such a prompt", DescribeMessages},
+    {"/api/chat", "POST", kNormal, kText, kRefuses, HandleOllamaChat, "Generates, as Ollama chat", DescribeOllamaChat},
+    {"/api/generate", "POST", kNormal, kText, kRefuses, HandleOllamaGenerate, "Generates, as Ollama", DescribeOllamaGenerate},
+    {"/api/tags", "GET", kNormal, kHttp, kAnswers, HandleOllamaTags, "The models, as Ollama lists them"},
+    {"/api/ps", "GET", kNormal, kHttp, kAnswers, HandleOllamaPs, "The models in memory, as Ollama lists them"},
+    {"/api/show", "POST", kNormal, kHttp, kAnswers, HandleOllamaShow, "The model, as Ollama shows it"},
+    {"/api/version", "GET", kNormal, kHttp, kAnswers, HandleOllamaVersion, "The version, as Ollama gives it"},
+    {"/v1/embeddings", "POST", kNormal, kText, kRefuses, HandleEmbeddings, "Embeddings of texts, as OpenAI", DescribeEmbeddings},
+    {"/encode", "POST PUT", kNormal, kText, kRefuses, HandleEncode, "Embeddings of texts: the native endpoint", DescribeEncode},
+    {"/api/embed", "POST", kNormal, kText, kRefuses, HandleOllamaEmbed, "Embeddings of texts, as Ollama", DescribeOllamaEmbed},
+    {"/v1/score", "POST", kNormal, kText, kRefuses, HandleScore, "Probabilities of given tokens after each item", DescribeScore},
+    {"/score", "POST", kNormal, kText, kRefuses, HandleScore, "Probabilities of given tokens after each item", DescribeScore},
+    {"/v1/rerank", "POST PUT", kNormal, kText, kRefuses, HandleRerank, "Documents by how well they answer a query", DescribeRerank},
     {"/tokenize", "POST", kNormal, kText, kAnswers, HandleTokenize, "Text or messages to token ids", DescribeTokenize},
     {"/v1/tokenize", "POST", kNormal, kText, kAnswers, HandleTokenize, "Text or messages to token ids", DescribeTokenize},
     {"/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize, "Token ids to text", DescribeDetokenize},
     {"/v1/detokenize", "POST", kNormal, kText, kAnswers, HandleDetokenize, "Token ids to text", DescribeDetokenize},
+    {"/parse_function_call", "POST", kNormal, kText, kAnswers, HandleParseFunctionCall, "Finds tool calls in a text",
+     DescribeParseFunctionCall},
+    {"/separate_reasoning", "POST", kNormal, kText, kAnswers, HandleSeparateReasoning, "Finds reasoning in a text",
+     DescribeSeparateReasoning},
     {"/flush_cache", "GET POST", kAdmin, kHttp, kRefuses, HandleFlushCache, "Empties the prefix cache; query: timeout in seconds"},
     {"/configure_logging", "GET POST", kAdmin, kHttp, kAnswers, HandleConfigureLogging, "Changes request logs and dumps",
      DescribeConfigureLogging},
+    {"/set_trace_level", "GET POST", kNormal, kHttp, kAnswers, HandleSetTraceLevel, "How detailed traces are; query: level, 0 for none"},
     {"/abort_request", "POST", kAdmin, kHttp, kAnswers, HandleAbortRequest, "Aborts one request, or all", DescribeAbortRequest},
 };
 
@@ -69,7 +90,10 @@ bool StartsWith(std::string_view text, std::string_view start) { return text.sub
 bool Authorised(const ApiContext& context, const HttpRequest& request, const Route* route) {
   if (request.method == "OPTIONS" || StartsWith(request.path, "/health") || StartsWith(request.path, "/metrics")) return true;
   const AuthLevel level = route != nullptr ? route->auth : AuthLevel::kNormal;  // a stranger does not learn which routes exist
-  return MayPass(KeyFor(level, context.config.api_key, context.config.admin_api_key), FindHeader(request, "authorization"));
+  const RequiredKey required = KeyFor(level, context.config.api_key, context.config.admin_api_key);
+  if (MayPass(required, FindHeader(request, "authorization"))) return true;
+  // Anthropic's clients have a header of their own.
+  return StartsWith(request.path, "/v1/messages") && MayPass(required, "Bearer " + std::string(FindHeader(request, "x-api-key")));
 }
 
 std::string CommaSeparated(std::string_view methods) {

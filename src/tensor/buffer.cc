@@ -2,14 +2,32 @@
 #include "tensor/buffer.h"
 
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 
 namespace sgl {
 namespace {
 constexpr size_t kHugePage = size_t{2} << 20;
 size_t Mapped(size_t bytes) { return (std::max<size_t>(bytes, 1) + kHugePage - 1) / kHugePage * kHugePage; }
 }  // namespace
+
+std::string WhyNoHugePages() {
+  std::ifstream file("/sys/kernel/mm/transparent_hugepage/enabled");
+  std::string modes;
+  if (!std::getline(file, modes)) return "this kernel has no transparent huge pages";
+  if (modes.find("[never]") != std::string::npos) return "/sys/kernel/mm/transparent_hugepage/enabled is 'never'";
+  if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) return "they are disabled for this process";
+  void* page = mmap(nullptr, kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return "";
+  const bool refused = madvise(page, kHugePage, MADV_HUGEPAGE) != 0;
+  const std::string why = refused ? std::string("madvise: ") + std::strerror(errno) : "";
+  munmap(page, kHugePage);
+  return why;
+}
 
 Result<Buffer> Buffer::Allocate(size_t bytes) {
   // Over-map by one huge page and trim, so that the region starts on a huge-page boundary.

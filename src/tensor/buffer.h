@@ -3,11 +3,15 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 
 #include "base/result.h"
 
 namespace sgl {
+
+// Why large buffers do not get huge pages on this system; "" when they do. Asked once, at start.
+std::string WhyNoHugePages();
 
 class Buffer {
  public:

@@ -146,7 +146,8 @@ def test_divergence_of_float32(exact, reference, tops):
     assert abs(sum(kl) / len(kl)) < FLOAT32_KL
 
 
-@pytest.mark.parametrize("isa, needs", [("portable", set()), ("avx2", {"avx2", "fma", "f16c"}), ("avx512", {"avx512f", "avx512bw", "avx512vl", "avx512dq"})])
+@pytest.mark.parametrize("isa, needs", [("portable", set()), ("avx2", {"avx2", "fma", "f16c"}), ("avx512", {"avx512f", "avx512bw", "avx512vl", "avx512dq"}),
+                                        ("amx", {"amx_tile", "amx_bf16", "amx_int8", "avx512_vnni", "avx512_bf16"})])
 def test_every_instruction_set(isa, needs, server_with, client_of, reference, tops):
     """A forced instruction set computes the same model; one that the processor lacks is refused by name."""
     if not needs <= cpu_flags():

@@ -7,4 +7,21 @@ namespace sgl::KERNEL_ISA {
 
 void TileAttention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch);
 
+// Where a panel's bytes are, and where those come from that will be wanted after it (itself when nothing follows).
+struct PanelStream {
+  const uint8_t* data;
+  const uint8_t* next;
+};
+
+// Unpacks `count` tiles, 32 inputs of a panel each, from tile `first` on: 16 rows of 16 pairs of bf16, rounded to nearest even from what
+// UnpackRow gives. dst: 64-byte aligned. Fetches the stream ahead.
+using UnpackTilesFn = void (*)(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst);
+UnpackTilesFn UnpackTilesFor(DType format);  // null for kBF16: its panels are tiles already
+
+Form TileForm(DType format);
+void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                Mat<float> out);
+void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias,
+                     Mat<std::byte> out);
+
 }  // namespace sgl::KERNEL_ISA

@@ -1,10 +1,10 @@
 // Attention on the tile registers, for the paired types: bf16 as it lies in the cache, the one-byte types through a bf16 copy of each
 // block, which is exact.
 //
-// Row-heads are the rows of the A operand, so all heads of a group and all rows of a task share each load of a block. A query is two
-// bf16 numbers (the second is what the first leaves), so scores see it with 16 bits; weights exp(score - max of the split) <= 1 are
-// rounded to bf16. Per row-head the order is fixed: scores over c in steps of 32, first part before second; the sum of exponentials per
-// lane over blocks, then a fixed tree; values block by block, 16 positions in one product; splits ascending by attention_merge.h.
+// Row-heads are the rows of the A operand, so all heads of a group and all rows of a task share each load of a block. Queries times
+// `scale` are rounded to bf16, and so are the weights exp(score - max of the split) <= 1; sums are f32. Per row-head the order is fixed:
+// scores over c in steps of 32; the sum of exponentials per lane over blocks, then a fixed tree; values block by block, 16 positions in
+// one product; splits ascending by attention_merge.h.
 // A row of a product depends on that row of A alone, whatever the other rows hold; so batches may be cut anywhere. Blocks that a row does
 // not see add exact zeros: its weights there are 0, and values that no row of the task sees are zeroed in a copy of their block. If a
 // value that some rows see and others do not is not finite, rows go one by one.
@@ -21,7 +21,7 @@ namespace sgl::KERNEL_ISA {
 namespace {
 
 constexpr int kSplitBlocks = kKvSplit / kKvBlock;
-constexpr int kRows = TileAttnScratch::kRows, kScoreStride = TileAttnScratch::kScoreStride, kParts = TileAttnScratch::kQueryParts;
+constexpr int kRows = TileAttnScratch::kRows, kScoreStride = TileAttnScratch::kScoreStride;
 constexpr int64_t kScoreBytes = kScoreStride * 4;
 constexpr float kLog2E = 1.44269504f;
 
@@ -33,15 +33,13 @@ constexpr TileConfig AttentionTiles() {
   return config;
 }
 
-// 2^x to a relative error of 3e-6 for normal results; NaN stays NaN. Minimax polynomial of degree 4 for 2^r, |r| <= 1/2, exact at 0.
+// 2^x to a relative error of 9e-5 for normal results; exact at 0, NaN stays NaN. Minimax polynomial of degree 3 for 2^r, 0 <= r < 1.
 SIMD_FN F32x16 Exp2(F32x16 x) {
-  const F32x16 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), r = Sub(x, n);
-  F32x16 p = Set(9.58285201e-3f);
-  p = Fma(p, r, Set(5.59064262e-2f));
-  p = Fma(p, r, Set(2.40240991e-1f));
-  p = Fma(p, r, Set(6.93124175e-1f));
+  const F32x16 r = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);  // x - floor(x)
+  F32x16 p = Fma(Set(7.70670399e-2f), r, Set(2.27644995e-1f));
+  p = Fma(p, r, Set(6.95116758e-1f));
   p = Fma(p, r, Set(1.0f));
-  return _mm512_scalef_ps(p, n);
+  return _mm512_scalef_ps(p, x);  // p * 2^floor(x)
 }
 
 SIMD_FN __m512i PackBF16(F32x16 low, F32x16 high) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)); }
@@ -63,16 +61,12 @@ struct Scratch {
 
 // ---- queries ----
 
-// q * scale as two bf16 numbers; zero beyond C.
-void SplitQuery(const float* src, int width, float scale, int64_t steps, std::byte* dst) {
+// q * scale as bf16, zero beyond C.
+void RoundQuery(const float* src, int width, float scale, int64_t steps, std::byte* dst) {
   for (int64_t c = 0; c < steps * 32; c += 16) {
     const int lanes = c + 16 <= width ? 16 : c < width ? static_cast<int>(width - c) : 0;
-    const F32x16 x = Mul(LoadN(src + c, lanes), Set(scale));
-    const __m256i high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
-    const F32x16 rest = Sub(x, FromBits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(dst + c * 2), high);
-    // An infinite query leaves NaN: the sum of the parts is then NaN or infinite, as it should be.
-    _mm256_store_si256(reinterpret_cast<__m256i*>(dst + (steps * 32 + c) * 2), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(rest)));
+    const F32x16 x = lanes > 0 ? Mul(LoadN(src + c, lanes), Set(scale)) : Zero();
+    _mm256_store_si256(reinterpret_cast<__m256i*>(dst + c * 2), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
   }
 }
 
@@ -81,11 +75,18 @@ void SplitQuery(const float* src, int width, float scale, int64_t steps, std::by
 struct SplitBlocks {
   const std::byte* k[kSplitBlocks];  // [steps * 16][16][2] bf16
   const std::byte* v[kSplitBlocks];  // [8][v_width][2] bf16
-  int64_t k_step;                    // bytes from one 32 of C to the next
   int64_t v_stride;                  // bytes of a row of pairs
+  // Tasks of few rows wait for memory: values are fetched during scores, the next split's keys during values.
+  int64_t value_bytes;  // of a block
+  const std::byte* next_k[kSplitBlocks];
+  int next_blocks;
   bool scaled;
   bool one_by_one;  // a value that not all rows see is not finite
 };
+
+void Prefetch(const std::byte* p, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
+}
 
 void CopyPadded(const std::byte* src, int64_t bytes, int64_t padded, std::byte* dst) {
   __builtin_memcpy(dst, src, static_cast<size_t>(bytes));
@@ -148,14 +149,23 @@ void PrepareSplit(const KvBlocks& blocks, const Scratch& scratch, const ByteTabl
   const bool bytes = blocks.kv.type != KvType::kBF16;
   const int64_t k_elems = kKvBlock * even_width, v_elems = kKvBlock * width;
   std::byte *const raw_k = scratch.base + scratch.at.chunks, *const raw_v = raw_k + (blocks.chunk_bytes + 63) / 64 * 64;
-  split.k_step = 1024;
   split.v_stride = width * 4;
   split.scaled = blocks.kv.type == KvType::kI8;
+  split.value_bytes = v_elems * 2;
   split.one_by_one = false;
+  split.next_blocks = 0;
+  if (!bytes && blocks.task.rows * blocks.task.heads_per_group <= 16 && base + kKvSplit < int64_t{blocks.task.split_end} * kKvSplit)
+    for (int64_t pos = base + kKvSplit; split.next_blocks < kSplitBlocks && pos <= blocks.task.pos[0]; pos += kKvBlock)
+      split.next_k[split.next_blocks++] = blocks.K(blocks.Slot(pos) / kKvBlock);
   for (int b = seen.begin / kKvBlock; b * kKvBlock < seen.end; ++b) {
     const int first = b * kKvBlock;
     const int begin = seen.begin > first ? seen.begin - first : 0, end = seen.end - first < kKvBlock ? seen.end - first : kKvBlock;
     const int64_t block = blocks.Whole(base + first, begin, end);
+    if (bytes && first + 2 * kKvBlock < seen.end) {  // the copies below wait for memory, too
+      const int64_t ahead = blocks.Slot(base + first + 2 * kKvBlock) / kKvBlock;
+      Prefetch(blocks.K(ahead), blocks.chunk_bytes);
+      Prefetch(blocks.V(ahead), blocks.chunk_bytes);
+    }
     const std::byte *k = raw_k, *v = raw_v;
     if (block >= 0) {
       k = blocks.K(block);
@@ -196,50 +206,39 @@ template <int kTilesOfRows>
 void Scores(const Scratch& scratch, int first, const SplitBlocks& split, int begin, int end) {
   TileFence();
   const std::byte* q = scratch.query(first);
-  const int64_t stride = scratch.at.query_stride * 2, part = scratch.at.steps * 64, steps = scratch.at.steps;
-  if constexpr (kTilesOfRows == 2) {
-    for (int b = begin; b < end; b += 2) {
-      const bool pair = b + 1 < end;
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_zero(2);
-      _tile_zero(3);
-      for (int64_t c = 0; c < steps; ++c)
-        for (int i = 0; i < kParts; ++i) {
-          const std::byte* a = q + c * 64 + i * part;
-          _tile_loadd(5, split.k[b] + c * split.k_step, 64);
-          _tile_loadd(4, a, stride);
-          _tile_dpbf16ps(0, 4, 5);
-          _tile_loadd(4, a + 16 * stride, stride);
-          _tile_dpbf16ps(2, 4, 5);
-          if (!pair) continue;
-          _tile_loadd(5, split.k[b + 1] + c * split.k_step, 64);
-          _tile_dpbf16ps(3, 4, 5);
-          _tile_loadd(4, a, stride);
-          _tile_dpbf16ps(1, 4, 5);
-        }
-      _tile_stored(0, scratch.scores(0) + b * kKvBlock, kScoreBytes);
-      _tile_stored(2, scratch.scores(16) + b * kKvBlock, kScoreBytes);
-      if (!pair) continue;
-      _tile_stored(1, scratch.scores(0) + (b + 1) * kKvBlock, kScoreBytes);
-      _tile_stored(3, scratch.scores(16) + (b + 1) * kKvBlock, kScoreBytes);
+  const int64_t stride = scratch.at.query_stride * 2, steps = scratch.at.steps;
+  for (int b = begin; b < end; b += 2) {
+    const bool pair = b + 1 < end;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    if constexpr (kTilesOfRows == 1) {
+      Prefetch(split.v[b], split.value_bytes);
+      if (pair) Prefetch(split.v[b + 1], split.value_bytes);
     }
-  } else {
-    for (int b = begin; b < end; b += 2) {
-      const bool pair = b + 1 < end;
-      _tile_zero(0);
-      _tile_zero(1);
-      for (int64_t c = 0; c < steps; ++c) {
-        _tile_loadd(5, split.k[b] + c * split.k_step, 64);
-        if (pair) _tile_loadd(3, split.k[b + 1] + c * split.k_step, 64);
-        for (int i = 0; i < kParts; ++i) {
-          _tile_loadd(4, q + c * 64 + i * part, stride);
-          _tile_dpbf16ps(0, 4, 5);
-          if (pair) _tile_dpbf16ps(1, 4, 3);
-        }
+    for (int64_t c = 0; c < steps; ++c) {
+      const std::byte* a = q + c * 64;
+      _tile_loadd(5, split.k[b] + c * 1024, 64);
+      _tile_loadd(4, a, stride);
+      _tile_dpbf16ps(0, 4, 5);
+      if constexpr (kTilesOfRows == 2) {
+        _tile_loadd(4, a + 16 * stride, stride);
+        _tile_dpbf16ps(2, 4, 5);
       }
-      _tile_stored(0, scratch.scores(0) + b * kKvBlock, kScoreBytes);
-      if (pair) _tile_stored(1, scratch.scores(0) + (b + 1) * kKvBlock, kScoreBytes);
+      if (!pair) continue;
+      _tile_loadd(5, split.k[b + 1] + c * 1024, 64);
+      if constexpr (kTilesOfRows == 2) {
+        _tile_dpbf16ps(3, 4, 5);
+        _tile_loadd(4, a, stride);
+      }
+      _tile_dpbf16ps(1, 4, 5);
+    }
+    _tile_stored(0, scratch.scores(0) + b * kKvBlock, kScoreBytes);
+    if (pair) _tile_stored(1, scratch.scores(0) + (b + 1) * kKvBlock, kScoreBytes);
+    if constexpr (kTilesOfRows == 2) {
+      _tile_stored(2, scratch.scores(16) + b * kKvBlock, kScoreBytes);
+      if (pair) _tile_stored(3, scratch.scores(16) + (b + 1) * kKvBlock, kScoreBytes);
     }
   }
 }
@@ -257,6 +256,7 @@ void Values(const Scratch& scratch, const SplitBlocks& split, int begin, int end
     _tile_zero(2);
     _tile_zero(3);
     for (int b = begin; b < end; ++b) {
+      if (kTilesOfRows == 1 && c == 0 && b < split.next_blocks) Prefetch(split.next_k[b], split.value_bytes);
       _tile_loadd(7, split.v[b] + c * 4, split.v_stride);
       _tile_loadd(6, p + b * 32, kScoreBytes);
       _tile_dpbf16ps(0, 6, 7);
@@ -436,7 +436,7 @@ void TileAttention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, 
   const int heads = task.heads_per_group, row_heads = task.rows * heads;
   const int64_t column = int64_t{task.group} * heads * kv.width;
   for (int i = 0; i < row_heads; ++i)
-    SplitQuery(q.row(task.row[i / heads]) + column + i % heads * kv.width, kv.width, task.scale, scratch.at.steps, scratch.query(i));
+    RoundQuery(q.row(task.row[i / heads]) + column + i % heads * kv.width, kv.width, task.scale, scratch.at.steps, scratch.query(i));
   Clear(scratch, row_heads);
   for (int s = task.split_begin; s < task.split_end; ++s) {
     RunSplit(blocks, task, scratch, table, int64_t{s} * kKvSplit);

@@ -8,6 +8,9 @@ Kernels AmxTable() {
   Kernels table = Table();
   table.isa = "amx";
   table.attention = TileAttention;
+  table.form = TileForm;
+  table.matmul = TileMatMul;
+  table.matmul_gated = TileMatMulGated;
   return table;
 }
 

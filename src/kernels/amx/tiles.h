@@ -47,5 +47,11 @@ class TileScope {
   TileScope& operator=(const TileScope&) = delete;
 };
 
+// An object on the stack that tile instructions read or write: shown to the compiler after it was filled and before it is read.
+template <class T>
+SIMD_FN void Visible(T& object) {
+  __asm__ volatile("" : "+m"(object) : : "memory");
+}
+
 }  // namespace sgl::KERNEL_ISA
 #endif

@@ -32,17 +32,16 @@ struct AttnScratch {
 struct TileAttnScratch {
   static constexpr int kRows = 32;                          // row-heads that are scored together at most
   static constexpr int kScoreStride = kKvSplit + kKvBlock;  // floats; not a multiple of 4 KiB's divisors
-  static constexpr int kQueryParts = 2;
-  int64_t padded, steps;             // C rounded up to a multiple of 16; tiles along C
-  int64_t query_stride, run_stride;  // elements of a query row; floats of a row-head's running result
+  int64_t padded, steps;                                    // C rounded up to a multiple of 16; tiles along C
+  int64_t query_stride, run_stride;                         // elements of a query row; floats of a row-head's running result
   int64_t q, scores, values, running, k, v, chunks, k_scale, v_scale, total;
 
   constexpr TileAttnScratch(int heads_per_group, int width)
       : padded((width + 15) / 16 * 16),
         steps((width + 31) / 32),
-        query_stride(steps * 32 * kQueryParts),
+        query_stride(steps * 32),
         run_stride(padded + 16),
-        q(0),                                                                // [row-heads][parts][steps * 32] bf16
+        q(0),                                                                // [row-heads][steps * 32] bf16
         scores(q + RoundedRows(heads_per_group) * query_stride * 2),         // [kRows][kScoreStride]
         values(scores + int64_t{kRows} * kScoreStride * 4),                  // [kRows][padded]
         running(values + kRows * padded * 4),                                // [row-heads][run_stride]

@@ -10,11 +10,15 @@ void RmsNorm(Mat<const float> x, const float* w, float eps, Mat<float> y);
 void Rope(Mat<float> x, int heads, int width, int rotary, bool interleaved, Mat<const float> cos_sin);
 void SiluMul(Mat<const float> x, Mat<float> y);
 void AddTo(Mat<const float> x, Mat<float> y);
-void Quantise(Mat<const float> x, Mat<int8_t> q, Mat<float> scale, Mat<int32_t> sum);
+void Prepare(Mat<const float> x, const float* norm, float eps, Form form, Mat<std::byte> dst);
 
-void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
-void MatMulPlain(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
-void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out);
+void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out);
+void MatMulPlain(Mat<const float> x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                 Mat<float> out);
+void MatMulInt8(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                Mat<float> out);
+void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                  Mat<float> out);
 
 void StoreKv(Mat<const float> k, Mat<const float> v, const int32_t* slots, const KvLayer& kv);
 void Attention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch);

@@ -148,14 +148,14 @@ SIMD_FN void AddGroup(const Weights* w, const Rows& rows, float* c) {
 
 // All rows of kPanels panels.
 template <DType kFormat, int kPanels>
-void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float* bias, Mat<float> out) {
+void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float* bias, bool add, Mat<float> out) {
   constexpr int kWidth = kPanels * 16;
   alignas(64) float c[kBlockRows * kWidth];
   const int64_t groups = w.k / kGroup, scale_bytes = PaddedScaleBytes(kFormat, w.k);
   const uint8_t* scales[kPanels];
   for (int p = 0; p < kPanels; ++p) scales[p] = reinterpret_cast<const uint8_t*>(w.data + (panel + p) * w.panel_bytes);
-  for (int64_t row = 0; row < x.q.rows; row += kBlockRows) {
-    const int rows = static_cast<int>(x.q.rows - row < kBlockRows ? x.q.rows - row : kBlockRows);
+  for (int64_t row = 0; row < x.rows(); row += kBlockRows) {
+    const int rows = static_cast<int>(x.rows() - row < kBlockRows ? x.rows() - row : kBlockRows);
     for (int i = 0; i < rows * kWidth; i += 16) Store(Zero(), c + i);
     for (int64_t group = 0; group < groups; ++group) {
       Weights weights[kPanels];
@@ -166,12 +166,13 @@ void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float
         UnpackCodes<kFormat>(codes, weights[p]);
         UnpackScales<kFormat>(scales[p], group, weights[p]);
       }
-      Rows at = {x.q.row(row) + group * 2 * kGroup,
-                 x.q_scale.row(row) + group,
-                 x.q_sum.row(row) + group,
-                 x.q.stride,
-                 x.q_scale.stride,
-                 x.q_sum.stride};
+      const std::byte* first = x.bytes.row(row);
+      Rows at = {reinterpret_cast<const int8_t*>(first) + group * 2 * kGroup,
+                 reinterpret_cast<const float*>(first + 2 * w.k) + group,
+                 reinterpret_cast<const int32_t*>(first + 2 * w.k + groups * 4) + group,
+                 x.bytes.stride,
+                 x.bytes.stride / 4,
+                 x.bytes.stride / 4};
       const auto advance = [&](int count) __attribute__((always_inline)) {
         at.q += count * at.q_stride;
         at.scale += count * at.scale_stride;
@@ -188,31 +189,34 @@ void Panels(const Activations& x, const PackedMat& w, int64_t panel, const float
         const int count = static_cast<int>(w.n - begin < kPanel ? w.n - begin : kPanel);
         F32x16 y = Load(c + r * kWidth + p * 16);
         if (bias != nullptr) y = Add(y, LoadN(bias + begin, count));
-        StoreN(y, out.row(row + r) + begin, count);
+        float* at = out.row(row + r) + begin;
+        if (add) y = Add(LoadN(at, count), y);
+        StoreN(y, at, count);
       }
   }
 }
 
 template <DType kFormat>
-void Run(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+void Run(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out) {
   int64_t panel = panel_begin;
-  for (; panel + kBlockPanels <= panel_end; panel += kBlockPanels) Panels<kFormat, kBlockPanels>(x, w, panel, bias, out);
+  for (; panel + kBlockPanels <= panel_end; panel += kBlockPanels) Panels<kFormat, kBlockPanels>(x, w, panel, bias, add, out);
   if constexpr (kBlockPanels > 1)
-    for (; panel < panel_end; ++panel) Panels<kFormat, 1>(x, w, panel, bias, out);
+    for (; panel < panel_end; ++panel) Panels<kFormat, 1>(x, w, panel, bias, add, out);
 }
 
 }  // namespace
 
-void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
+void MatMulBlocks(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                  Mat<float> out) {
   switch (w.format) {
-    case DType::kQ8_0: return Run<DType::kQ8_0>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ4_0: return Run<DType::kQ4_0>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ4_1: return Run<DType::kQ4_1>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ5_0: return Run<DType::kQ5_0>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ5_1: return Run<DType::kQ5_1>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ4_K: return Run<DType::kQ4_K>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ5_K: return Run<DType::kQ5_K>(x, w, panel_begin, panel_end, bias, out);
-    case DType::kQ6_K: return Run<DType::kQ6_K>(x, w, panel_begin, panel_end, bias, out);
+    case DType::kQ8_0: return Run<DType::kQ8_0>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ4_0: return Run<DType::kQ4_0>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ4_1: return Run<DType::kQ4_1>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ5_0: return Run<DType::kQ5_0>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ5_1: return Run<DType::kQ5_1>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ4_K: return Run<DType::kQ4_K>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ5_K: return Run<DType::kQ5_K>(x, w, panel_begin, panel_end, bias, add, out);
+    case DType::kQ6_K: return Run<DType::kQ6_K>(x, w, panel_begin, panel_end, bias, add, out);
     default: return;
   }
 }

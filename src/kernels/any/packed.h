@@ -9,9 +9,11 @@
 //   Q8_0         8 x 64 bytes, quad i: code + 128
 //   4-bit        4 x 64 bytes, vector i: low halves are quad i, high halves quad i + 4
 //   5-bit        as 4-bit, then 64 bytes with the fifth bits: bit i belongs to quad i
+//   kI8          no groups: per quad 64 bytes, code + 128; K padded to a multiple of 64 with zero bytes
 //   6-bit        as 4-bit, then 2 x 64 bytes: bits 2j, 2j+1 of vector i are the high bits of quad 4i + j
 //
 // Scales, fp16 kept as they are in the file:
+//   kI8              16 x f32
 //   Q8_0 Q4_0 Q5_0   per group 16 x d
 //   Q4_1 Q5_1        per group 16 x d, 16 x m
 //   Q4_K Q5_K        per 256: 16 x d, 16 x dmin, then per group 16 x scale, 16 x min (bytes)
@@ -23,6 +25,7 @@
 
 namespace sgl {
 
+inline constexpr int kInt8ScaleBytes = 64;                       // of a kI8 panel
 inline constexpr int kGroup = 32;                                // inputs per group
 inline constexpr int kHighBits = 7, kHighUnit = 1 << kHighBits;  // a quantised activation is kHighUnit * high byte + low byte
 inline constexpr int kMaxQ = 127 * kHighUnit + 63;               // the largest one whose high byte rounds to 127

@@ -5,11 +5,17 @@
 
 namespace sgl::KERNEL_ISA {
 
-void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<float> out) {
-  if (CodeBits(w.format) == 0)
-    MatMulPlain(x.f32, w, panel_begin, panel_end, bias, out);
+namespace {
+Form FormOf(DType format) { return format == DType::kI8 ? Form::kInt8 : CodeBits(format) == 0 ? Form::kFloat : Form::kInt15; }
+}  // namespace
+
+void MatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add, Mat<float> out) {
+  if (w.format == DType::kI8)
+    MatMulInt8(x, w, panel_begin, panel_end, bias, add, out);
+  else if (CodeBits(w.format) == 0)
+    MatMulPlain(x.floats(), w, panel_begin, panel_end, bias, add, out);
   else
-    MatMulBlocks(x, w, panel_begin, panel_end, bias, out);
+    MatMulBlocks(x, w, panel_begin, panel_end, bias, add, out);
 }
 
 Kernels Table() {
@@ -18,8 +24,10 @@ Kernels Table() {
           .rope = Rope,
           .silu_mul = SiluMul,
           .add = AddTo,
-          .quantise = Quantise,
+          .form = FormOf,
+          .prepare = Prepare,
           .matmul = MatMul,
+          .matmul_gated = nullptr,
           .store_kv = StoreKv,
           .attention = Attention,
           .attention_merge = AttentionMerge,

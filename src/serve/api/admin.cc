@@ -48,6 +48,17 @@ void HandleConfigureLogging(ApiContext& context, const Exchange& exchange) {
   SendEmpty(*exchange, 200);
 }
 
+void HandleSetTraceLevel(ApiContext& context, const Exchange& exchange) {
+  std::string text;
+  FindQuery(exchange->request().query, "level", text);
+  int level = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), level);
+  if (error != std::errc() || end != text.data() + text.size() || level < 0)
+    return SendError(*exchange, SchemaErrorReply("query.level: expected a number >= 0, got '" + text + "'"));
+  context.spans.SetLevel(level);
+  SendText(*exchange, 200, "success");
+}
+
 void HandleFlushCache(ApiContext& context, const Exchange& exchange) {
   const Result<std::chrono::milliseconds> timeout = ReadTimeout(exchange->request().query);
   if (!timeout.ok()) return SendError(*exchange, SchemaErrorReply(timeout.error().message));

@@ -15,7 +15,10 @@ class ChatFlight final : public OpenAiFlight {
   ChatFlight(ApiContext& context, Exchange exchange, FlightOptions options, const ChatPlan& plan)
       : OpenAiFlight(context, std::move(exchange), options, plan.request, "chat.completion", "chat.completion.chunk", plan.id),
         with_logprobs_(plan.request.logprobs),
-        choices_(options.samples, Choice(plan.format)) {}
+        format_(plan.format) {
+    choices_.reserve(options.samples);
+    for (size_t i = 0; i < options.samples; ++i) choices_.emplace_back(format_);
+  }
 
  private:
   struct Choice {
@@ -27,6 +30,7 @@ class ChatFlight final : public OpenAiFlight {
 
   void Take(size_t index, TokenDelta& delta) override {
     choices_[index].output.Push(delta);
+    TakeHiddenStates(index, delta);
     if (with_logprobs_) choices_[index].logprobs.Append(delta.output_logprobs, tokenizer());
   }
 
@@ -42,10 +46,57 @@ class ChatFlight final : public OpenAiFlight {
   }
 
   static std::string Delta(const ChatEvent& event) {
-    std::string delta = R"({"reasoning_content":null,"content":)";
-    AppendJsonString(delta, event.text);
+    using Kind = ChatEvent::Kind;
+    std::string delta = event.kind == Kind::kReasoning ? R"({"reasoning_content":)" : R"({"reasoning_content":null,)";
+    if (event.kind == Kind::kReasoning) {
+      AppendJsonString(delta, event.text);
+    } else if (event.kind == Kind::kContent) {
+      delta += R"("content":)";
+      AppendJsonString(delta, event.text);
+    } else {
+      const bool begins = event.kind == Kind::kToolCall;
+      delta += R"("tool_calls":[{"id":)";
+      if (begins)
+        AppendJsonString(delta, event.id);
+      else
+        delta += "null";
+      delta += R"(,"index":)";
+      AppendJsonNumber(delta, int64_t{event.call});
+      delta += begins ? R"(,"type":"function","function":{"name":)" : R"(,"function":{"name":null,"arguments":)";
+      AppendJsonString(delta, event.text);
+      delta += begins ? R"(,"arguments":""}}])" : "}}]";
+    }
     return delta += '}';
   }
+
+  static void AppendMessage(std::string& out, const ChatMessage& message) {
+    const auto text_or_null = [&](std::string_view name, const std::string& text) {
+      out += name;
+      if (text.empty())
+        out += "null";
+      else
+        AppendJsonString(out, text);
+    };
+    text_or_null(R"({"role":"assistant","content":)", message.content);
+    text_or_null(R"(,"reasoning_content":)", message.reasoning);
+    out += R"(,"tool_calls":)";
+    if (message.tool_calls.empty()) out += "null";
+    for (const ChatToolCall& call : message.tool_calls) {
+      out += &call == message.tool_calls.data() ? R"([{"id":)" : R"(,{"id":)";
+      AppendJsonString(out, call.id);
+      out += R"(,"index":)";
+      AppendJsonNumber(out, int64_t{call.tool});
+      out += R"(,"type":"function","function":{"name":)";
+      AppendJsonString(out, call.name);
+      out += R"(,"arguments":)";
+      AppendJsonString(out, call.arguments);
+      out += "}}";
+    }
+    out += message.tool_calls.empty() ? "}" : "]}";
+  }
+
+  int64_t ReasoningTokens(size_t index) const override { return choices_[index].output.reasoning_tokens(); }
+  bool HasCalls(size_t index) const { return !choices_[index].output.message().tool_calls.empty(); }
 
   void EndChunk(std::string& out, size_t index) {
     out += "}]";
@@ -53,6 +104,8 @@ class ChatFlight final : public OpenAiFlight {
     if (!usage.empty()) out += R"(,"usage":)" + usage;
     WriteEvent(out += '}');
   }
+
+  bool emits_early() const override { return true; }
 
   void Emit(size_t index) override {
     Choice& choice = choices_[index];
@@ -78,7 +131,7 @@ class ChatFlight final : public OpenAiFlight {
     for (size_t i = 0; i < size(); ++i) {
       std::string out = prefix();
       BeginChunk(out, i, R"({"reasoning_content":null})", "null");
-      AppendFinish(out, i);
+      AppendFinish(out, i, HasCalls(i));
       EndChunk(out, i);
     }
     EmitUsage();
@@ -91,22 +144,19 @@ class ChatFlight final : public OpenAiFlight {
       if (i != 0) out += ',';
       out += R"({"index":)";
       AppendJsonNumber(out, static_cast<int64_t>(i));
-      out += R"(,"message":{"role":"assistant","content":)";
-      const ChatMessage& message = choice.output.message();
-      if (message.content.empty())
-        out += "null";
-      else
-        AppendJsonString(out, message.content);
-      out += R"(,"reasoning_content":null,"tool_calls":null},"logprobs":)";
+      out += R"(,"message":)";
+      AppendMessage(out, choice.output.message());
+      out += R"(,"logprobs":)";
       out += with_logprobs_ ? choice.logprobs.Take() : "null";
       out += ',';
-      AppendFinish(out, i);
+      AppendFinish(out, i, HasCalls(i));
       out += '}';
     }
     return out += Suffix();
   }
 
   const bool with_logprobs_;
+  const ChatFormat format_;
   std::vector<Choice> choices_;
 };
 

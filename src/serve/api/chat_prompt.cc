@@ -61,10 +61,11 @@ Status ReadMessage(const Json& message, const std::string& path) {
 Status ReadTool(const Json& tool, const std::string& path) {
   Json function, parameters;
   std::string name, description;
+  bool strict = false;
   TRY_STATUS(JsonReader(tool, path).Object("function", function).status());
   if (function.is_null()) return InvalidArgument(path + ".function: field required");
   return JsonReader(function, path + ".function")
-      .Required("name", name)("description", description)
+      .Required("name", name)("description", description)("strict", strict)
       .Object("parameters", parameters)
       .status();
 }
@@ -91,6 +92,7 @@ Status ReadEffort(const Json& body, ChatPrompt& prompt) {
     TRY_STATUS(JsonReader(reasoning, "reasoning")("effort", effort)("enabled", enabled).status());
     if (prompt.reasoning_effort.empty()) prompt.reasoning_effort = effort;
   }
+  if (prompt.reasoning_effort == "none") enabled = false;
   if (enabled)
     for (const char* key : {"enable_thinking", "thinking"})
       if (prompt.template_kwargs[key].is_null()) prompt.template_kwargs.Set(key, *enabled);
@@ -178,14 +180,25 @@ Json BareFunctions(const Json& tools) {
 
 bool ChatPrompt::uses_tools() const { return tools.is_array() && !tools.as_array().empty() && tool_choice != Json("none"); }
 
+Status ReadTools(const std::vector<Json>& tools) {
+  for (size_t i = 0; i < tools.size(); ++i) TRY_STATUS(ReadTool(tools[i], fmt::format("tools[{}]", i)));
+  return {};
+}
+
+void ReadChatPromptFields(JsonReader& field, ChatPrompt& prompt, std::vector<Json>& messages, std::vector<Json>& tools) {
+  field.Required("messages", messages)("tools", tools)("tool_choice", prompt.tool_choice);
+  field("separate_reasoning", prompt.separate_reasoning)("stream_reasoning", prompt.stream_reasoning);
+  field("parallel_tool_calls", prompt.parallel_tool_calls);
+  field("continue_final_message", prompt.continue_final_message).Object("chat_template_kwargs", prompt.template_kwargs);
+}
+
 Status ReadChatPrompt(const Json& body, ChatPrompt& prompt) {
   std::vector<Json> messages, tools;
   JsonReader field(body);
-  field.Required("messages", messages)("tools", tools)("tool_choice", prompt.tool_choice);
-  field("continue_final_message", prompt.continue_final_message).Object("chat_template_kwargs", prompt.template_kwargs);
+  ReadChatPromptFields(field, prompt, messages, tools);
   TRY_STATUS(field.status());
   for (size_t i = 0; i < messages.size(); ++i) TRY_STATUS(ReadMessage(messages[i], fmt::format("messages[{}]", i)));
-  for (size_t i = 0; i < tools.size(); ++i) TRY_STATUS(ReadTool(tools[i], fmt::format("tools[{}]", i)));
+  TRY_STATUS(ReadTools(tools));
   TRY_STATUS(ReadToolChoice(prompt.tool_choice));
   for (const char* ours : {"messages", "tools", "add_generation_prompt"})
     if (prompt.template_kwargs.find(ours) != nullptr)
@@ -229,11 +242,12 @@ Result<Json> TemplateMessages(const Json& messages, bool wants_parts) {
   return out;
 }
 
-Result<std::vector<TokenId>> RenderChat(const ChatPrompt& prompt, const ApiContext& context) {
+Result<RenderedChat> RenderChat(const ChatPrompt& prompt, const ApiContext& context) {
   if (context.chat_template == nullptr) return InvalidArgument("This model has no chat template; start the server with --chat-template.");
   TRY(Json messages, TemplateMessages(prompt.messages, context.chat_template->wants_content_parts()));
   // An assistant's last word is either continued, token by token, or answered like a user's.
-  std::string prefix;
+  RenderedChat rendered;
+  std::string& prefix = rendered.prefix;
   if (Json& last = messages.as_array().back(); last["role"] == Json("assistant")) {
     bool all_text = false;
     std::string text = last["content"].is_string() ? last["content"].as_string() : JoinTexts(last["content"].as_array(), " ", all_text);
@@ -258,11 +272,14 @@ Result<std::vector<TokenId>> RenderChat(const ChatPrompt& prompt, const ApiConte
     text = context.chat_template->Render(variables);
   }
   if (!text.ok()) return std::move(text).error();
-  std::vector<TokenId> tokens = context.EncodePrompt(*text, false);
+  constexpr size_t kEnd = 256;
+  rendered.text_end = text->substr(text->size() - std::min(text->size(), kEnd));
+  std::vector<TokenId>& tokens = rendered.tokens;
+  tokens = context.EncodePrompt(*text, false);
   std::vector<TokenId> more = prefix.empty() ? std::vector<TokenId>() : tokenizer->Encode(prefix, false);
   const bool starts_over = !more.empty() && tokenizer->bos && more.front() == *tokenizer->bos;
   tokens.insert(tokens.end(), more.begin() + (starts_over ? 1 : 0), more.end());
-  return tokens;
+  return rendered;
 }
 
 }  // namespace sgl

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "serve/context.h"
+#include "serve/json_reader.h"
 
 namespace sgl {
 
@@ -17,9 +18,16 @@ struct ChatPrompt {
   Json template_kwargs;               // null or an object
   std::string reasoning_effort;       // "": not given
   bool continue_final_message = false;
+  bool separate_reasoning = true, stream_reasoning = true, parallel_tool_calls = true;
 
   bool uses_tools() const;  // tools that the model is to see
 };
+
+// What a body's fields are, but for what is inside messages and tools.
+void ReadChatPromptFields(JsonReader& field, ChatPrompt& prompt, std::vector<Json>& messages, std::vector<Json>& tools);
+
+// The types of a request's tools. Errors name the field: "tools[0].function.name: field required".
+Status ReadTools(const std::vector<Json>& tools);
 
 // Errors name the field: "messages[1].role: ...".
 Status ReadChatPrompt(const Json& body, ChatPrompt& prompt);
@@ -31,7 +39,13 @@ Status CheckChatPrompt(const ChatPrompt& prompt);
 // Errors: content that this build cannot read (images...), arguments that are not JSON.
 Result<Json> TemplateMessages(const Json& messages, bool wants_parts);
 
+struct RenderedChat {
+  std::vector<TokenId> tokens;
+  std::string text_end;  // the last bytes of the template's text
+  std::string prefix;    // what the assistant is to continue
+};
+
 // Errors (kInvalidArgument): everything above, and whatever the template raises.
-Result<std::vector<TokenId>> RenderChat(const ChatPrompt& prompt, const ApiContext& context);
+Result<RenderedChat> RenderChat(const ChatPrompt& prompt, const ApiContext& context);
 
 }  // namespace sgl

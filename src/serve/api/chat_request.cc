@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "serve/api/chat_format.h"
 #include "serve/json_reader.h"
 
 namespace sgl {
@@ -38,7 +39,10 @@ Status ReadChat(const Json& json, const ApiContext& context, ChatRequest& reques
     sampling.max_new_tokens_given = true;
   }
   TRY_STATUS(ReadChatPrompt(json, request.prompt));
-  if (request.prompt.uses_tools()) sampling.params.skip_special_tokens = false;  // calls are written with special tokens
+  // Calls, and some models' reasoning tags, are written with special tokens.
+  const ReasoningFormat* reasoning = FindReasoningFormat(context.config.reasoning_parser);
+  if (request.prompt.uses_tools() || (reasoning != nullptr && WritesSpecialTokens(*reasoning, *context.backend.tokenizer())))
+    sampling.params.skip_special_tokens = false;
   return {};
 }
 
@@ -71,11 +75,11 @@ Result<std::vector<GenerateRequest>> PlanSamples(const ChatRequest& request, std
 
 void DescribeChatFields(JsonReader& field) {
   ChatRequest request;
-  Json stream_options, any;
+  Json stream_options;
   ReadOpenAiFields(field, request, stream_options);
   ReadChatFields(field, request);
-  Json::Array messages;
-  field.Required("messages", messages)("tools", messages)("tool_choice", any);
+  std::vector<Json> messages, tools;
+  ReadChatPromptFields(field, request.prompt, messages, tools);
 }
 
 Result<ChatPlan> PrepareChat(const Json& body, ApiContext& context, const HttpRequest& http, ChatFault& fault) {
@@ -86,10 +90,12 @@ Result<ChatPlan> PrepareChat(const Json& body, ApiContext& context, const HttpRe
   fault = ChatFault::kValue;
   TRY_STATUS(CheckChat(request, body, context, http));
   fault = ChatFault::kConversion;
-  TRY(std::vector<TokenId> tokens, RenderChat(request.prompt, context));
+  TRY(RenderedChat rendered, RenderChat(request.prompt, context));
   fault = ChatFault::kValue;
+  plan.format = MakeChatFormat(request.prompt, rendered, context);
+  plan.format.mode = request.stream ? ToolMode::kStream : ToolMode::kWhole;
   plan.id = request.rid.empty() ? context.ids.Next() : request.rid;
-  TRY(plan.samples, PlanSamples(request, std::move(tokens), context, plan.id));
+  TRY(plan.samples, PlanSamples(request, std::move(rendered.tokens), context, plan.id));
   return plan;
 }
 

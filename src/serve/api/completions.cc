@@ -7,41 +7,14 @@
 
 #include "serve/api/handlers.h"
 #include "serve/api/openai.h"
+#include "serve/api/prompts.h"
+#include "serve/describe.h"
 #include "serve/json_reader.h"
 #include "serve/logprobs.h"
 #include "serve/reply.h"
 
 namespace sgl {
 namespace {
-
-// "a", ["a", "b"], [1, 2] or [[1, 2], [3]].
-struct Prompts {
-  std::vector<std::string> texts;
-  std::vector<std::vector<int64_t>> ids;
-  bool by_text() const { return !texts.empty(); }
-  size_t size() const { return by_text() ? texts.size() : ids.size(); }
-  bool all_empty() const {
-    return std::all_of(texts.begin(), texts.end(), [](const std::string& text) { return text.empty(); }) &&
-           std::all_of(ids.begin(), ids.end(), [](const std::vector<int64_t>& list) { return list.empty(); });
-  }
-};
-
-bool ReadJson(const Json& value, Prompts& out, std::string& why) {
-  const Json* first = value.is_array() && !value.as_array().empty() ? &value.as_array().front() : nullptr;
-  if (value.is_array() && first == nullptr) return true;  // refused later: "cannot be empty"
-  if (value.is_string() || (first != nullptr && first->is_string())) {
-    OneOrMany<std::string> texts;
-    if (!sgl::ReadJson(value, texts, why)) return false;
-    out.texts = std::move(texts.values);
-    return true;
-  }
-  if (first == nullptr || !(first->is_number() || first->is_array()))
-    return WrongType(value, "a string, a list of strings, a list of token ids or a list of such lists", why);
-  OneOrMany<std::vector<int64_t>> ids;
-  if (!sgl::ReadJson(value, ids, why)) return false;
-  out.ids = std::move(ids.values);
-  return true;
-}
 
 struct CompletionBody : OpenAiBody {
   Prompts prompt;
@@ -148,6 +121,7 @@ class CompletionFlight final : public OpenAiFlight {
   void Take(size_t index, TokenDelta& delta) override {
     Choice& choice = choices_[index];
     choice.text += delta.text;
+    TakeHiddenStates(index, delta);
     if (!with_logprobs_) return;
     choice.logprobs.Append(delta.input_logprobs, tokenizer(), with_top_);
     // The engine always samples once; without a completion that token is not part of the text.

@@ -3,10 +3,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "serve/api/handlers.h"
 #include "serve/api/prepare.h"
+#include "serve/describe.h"
 #include "serve/flight.h"
 #include "serve/json_reader.h"
 #include "serve/logprobs.h"
@@ -22,14 +24,20 @@ struct GenerateBody {
   OneOrMany<bool> return_logprob;
   OneOrMany<int64_t> logprob_start_len;
   OneOrMany<int> top_logprobs_num;
+  OneOrMany<std::vector<std::vector<double>>> input_embeds;
+  OneOrMany<bool> return_hidden_states;
+  OneOrMany<std::string> custom_logit_processor;
   std::vector<SamplingAsked> sampling;  // from preferred and sampling_params: one, or one per prompt
+  Json stream_options;
+  bool include_progress = false;
   bool return_text_in_logprobs = false, stream = false, log_metrics = true;
   int64_t priority = 0;
   std::string extra_key;
 
   bool by_text() const { return text.set; }
-  bool batch() const { return by_text() ? text.many : input_ids.many; }
-  size_t prompts() const { return by_text() ? text.values.size() : input_ids.values.size(); }
+  bool by_ids() const { return !by_text() && input_ids.set; }
+  bool batch() const { return by_text() ? text.many : by_ids() ? input_ids.many : input_embeds.many; }
+  size_t prompts() const { return by_text() ? text.values.size() : by_ids() ? input_ids.values.size() : input_embeds.values.size(); }
 };
 
 void ReadGenerateFields(JsonReader& field, GenerateBody& body) {
@@ -38,7 +46,10 @@ void ReadGenerateFields(JsonReader& field, GenerateBody& body) {
   field("top_logprobs_num", body.top_logprobs_num)("token_ids_logprob", body.token_ids_logprob);
   field("return_text_in_logprobs", body.return_text_in_logprobs)("stream", body.stream);
   field("priority", body.priority)("extra_key", body.extra_key)("log_metrics", body.log_metrics);
-  field.Nested("sampling_params", DescribeSamplingFields);
+  field("input_embeds", body.input_embeds)("return_hidden_states", body.return_hidden_states);
+  field("custom_logit_processor", body.custom_logit_processor);
+  field.Object("stream_options", body.stream_options);
+  field.Nested("sampling_params", DescribeSamplingFields, true);
 }
 
 Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) {
@@ -46,6 +57,8 @@ Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) 
   JsonReader field(json);
   ReadGenerateFields(field, body);
   TRY_STATUS(field.status());
+  if (!body.stream_options.is_null())
+    TRY_STATUS(JsonReader(body.stream_options, "stream_options")("include_progress", body.include_progress).status());
   SamplingAsked preferred;
   if (context.config.preferred_sampling_params.is_object())
     TRY_STATUS(ReadSamplingParams(context.config.preferred_sampling_params, "preferred_sampling_params", preferred));
@@ -61,13 +74,19 @@ Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) 
 }
 
 // Shapes of a batch: which fields must have how many entries.
-Status CheckBatch(const GenerateBody& body, const Json& json) {
+Status CheckBatch(const GenerateBody& body, const Json& json, const ApiContext& context) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(json, {"input_embeds", "image_data", "video_data", "audio_data", "return_indexer_topk", "return_entropy",
-                                 "return_bytes", "require_reasoning"}));
-  if (!body.text.set && !body.input_ids.set) return InvalidArgument("Either text, input_ids or input_embeds should be provided.");
+  TRY_STATUS(RefuseFields(
+      json, {"image_data", "video_data", "audio_data", "return_indexer_topk", "return_entropy", "return_bytes", "require_reasoning"}));
+  const int given = int{body.text.set} + int{body.input_ids.set} + int{body.input_embeds.set};
+  if (given == 0 || given == 3) return InvalidArgument("Either text, input_ids or input_embeds should be provided.");
   const size_t batch = body.prompts();
-  if (batch == 0) return InvalidArgument(body.by_text() ? "text cannot be an empty list." : "input_ids cannot be an empty list.");
+  if (batch == 0)
+    return InvalidArgument(fmt::format("{} cannot be an empty list.", body.by_text()  ? "text"
+                                                                      : body.by_ids() ? "input_ids"
+                                                                                      : "input_embeds"));
+  if (!body.by_text() && !body.by_ids() && context.backend.info().radix_cache)
+    return InvalidArgument("input_embeds: this server was started without --disable-radix-cache.");
   const auto wrong_length = [&](std::string_view name) {
     return InvalidArgument(fmt::format("The length of {} should be equal to the batch size {}.", name, batch));
   };
@@ -77,13 +96,15 @@ Status CheckBatch(const GenerateBody& body, const Json& json) {
   if (!body.top_logprobs_num.fits(batch)) return wrong_length("top_logprobs_num");
   if (!body.token_ids_logprob.fits(batch)) return wrong_length("token_ids_logprob");
   if (!body.rid.fits(batch)) return wrong_length("rid");
+  if (!body.return_hidden_states.fits(batch)) return wrong_length("return_hidden_states");
+  if (!body.custom_logit_processor.fits(batch)) return wrong_length("custom_logit_processor");
   const int64_t n = body.sampling.front().params.n;
   for (const SamplingAsked& sampling : body.sampling)
     if (sampling.params.n != n) return InvalidArgument("sampling_params: all entries must have the same n.");
   TRY_STATUS(CheckSamples(batch, n));
-  const bool per_prompt =
-      body.return_logprob.many || body.logprob_start_len.many || body.top_logprobs_num.many || body.token_ids_logprob.many;
-  if (n > 1 && per_prompt) return InvalidArgument("Lists of logprob parameters are not allowed with n > 1.");
+  const bool per_prompt = body.custom_logit_processor.many || body.return_logprob.many || body.logprob_start_len.many ||
+                          body.top_logprobs_num.many || body.token_ids_logprob.many;
+  if (n > 1 && per_prompt) return InvalidArgument("Lists of logprob parameters or of custom_logit_processor are not allowed with n > 1.");
   return {};
 }
 
@@ -99,6 +120,25 @@ std::vector<std::string> Rids(const GenerateBody& body, size_t prompt, size_t sa
   return rids;
 }
 
+// Vectors instead of tokens; all ids become 1, as they do for SGLang.
+Status SetEmbeds(const std::vector<std::vector<double>>& rows, int64_t width, GenerateRequest& request) {
+  if (rows.empty()) return InvalidArgument("input_embeds cannot be empty.");
+  auto values = std::make_shared<std::vector<float>>();
+  values->reserve(rows.size() * static_cast<size_t>(width));
+  for (size_t r = 0; r < rows.size(); ++r) {
+    if (static_cast<int64_t>(rows[r].size()) != width)
+      return InvalidArgument(fmt::format("input_embeds[{}]: expected {} numbers, got {}.", r, width, rows[r].size()));
+    for (const double value : rows[r]) {
+      const auto narrow = static_cast<float>(value);
+      if (!std::isfinite(narrow)) return InvalidArgument(fmt::format("input_embeds[{}]: {} does not fit into 32 bits.", r, value));
+      values->push_back(narrow);
+    }
+  }
+  request.prompt.assign(rows.size(), TokenId{1});
+  request.input_embeds = std::move(values);
+  return {};
+}
+
 Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& context) {
   const EngineInfo& info = context.backend.info();
   const SamplingAsked& asked = body.sampling[body.sampling.size() > 1 ? i : 0];
@@ -106,9 +146,11 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
   GenerateRequest& request = plan.request;
   if (body.by_text()) {
     request.prompt = context.EncodePrompt(body.text.values[i], true);
-  } else {
+  } else if (body.by_ids()) {
     if (body.input_ids.values[i].empty()) return InvalidArgument("input_ids cannot be empty.");
     TRY(request.prompt, CheckTokenIds(body.input_ids.values[i], info.vocab_size, "input_ids"));
+  } else {
+    TRY_STATUS(SetEmbeds(body.input_embeds.values[i], info.width, request));
   }
   TRY_STATUS(CheckLengths(static_cast<int64_t>(request.prompt.size()), asked, info.context_length));
   TRY(request.sampling, CheckSamplingParams(asked, info.vocab_size));
@@ -120,7 +162,10 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
   }
   TRY_STATUS(CheckRequest(request, info));
   if (request.logprob_start_len == static_cast<int64_t>(request.prompt.size())) request.logprob_start_len = -1;  // nothing of the prompt
+  TRY_STATUS(ApplySpecials({body.return_hidden_states.at(i, false), body.custom_logit_processor.at(i, "")}, asked.custom_params, context,
+                           request));
   request.extra_key = body.extra_key;
+  request.progress = body.stream && body.include_progress;
   request.priority = body.priority;
   plan.rids = Rids(body, i, static_cast<size_t>(request.sampling.n), context);
   return plan;
@@ -128,7 +173,7 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
 
 Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, const Json& json, ApiContext& context,
                                                   const HttpRequest& http) {
-  TRY_STATUS(CheckBatch(body, json));
+  TRY_STATUS(CheckBatch(body, json, context));
   TRY_STATUS(CheckDpRank(json, http));
   std::vector<PromptPlan> plans;
   for (size_t i = 0; i < body.prompts(); ++i) {
@@ -144,14 +189,23 @@ class GenerateFlight final : public Flight {
                  const std::vector<GenerateRequest>& requests)
       : Flight(context, std::move(exchange), options), batch_(batch), texts_(texts), tokenizer_(context.backend.tokenizer()) {
     for (const GenerateRequest& r : requests)
-      samples_.push_back({{}, {}, {}, {}, r.return_logprob, r.top_logprobs_num > 0, !r.token_ids_logprob.empty()});
+      samples_.push_back({{},
+                          {},
+                          {},
+                          {},
+                          {},
+                          r.return_logprob,
+                          r.top_logprobs_num > 0,
+                          !r.token_ids_logprob.empty(),
+                          r.hidden == GenerateRequest::Hidden::kAll});
   }
 
  private:
   struct Sample {  // everything as JSON already: an event of a cumulative stream is then a copy, not a rewrite
     std::string text, ids;
     NativeLogprobs input, output;
-    bool logprob, top, token_ids;
+    std::string hidden;  // the prompt's matrix, then a vector per token
+    bool logprob, top, token_ids, with_hidden;
   };
 
   void Take(size_t index, TokenDelta& delta) override {
@@ -163,6 +217,7 @@ class GenerateFlight final : public Flight {
       if (!s.ids.empty()) s.ids += ',';
       AppendJsonNumber(s.ids, int64_t{id});
     }
+    AppendHiddenStates(s.hidden, delta.hidden_states);
     if (!s.logprob) return;
     s.input.Append(delta.input_logprobs, *tokenizer_, texts_);
     s.output.Append(delta.output_logprobs, *tokenizer_, texts_);
@@ -209,6 +264,7 @@ class GenerateFlight final : public Flight {
   void AppendMeta(std::string& out, size_t index) {
     std::string logprobs;
     if (samples_[index].logprob) AppendLogprobs(logprobs, samples_[index]);
+    if (samples_[index].with_hidden) logprobs += R"(,"hidden_states":[)" + samples_[index].hidden + ']';
     AppendMetaInfo(out, context(), progress(index), times(index), logprobs);
   }
 
@@ -269,6 +325,7 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   options.stream_interval = first.stream_interval.value_or(std::max(context.config.stream_interval, 1));
   options.samples = static_cast<size_t>(first.n);
   options.log_metrics = body->log_metrics;
+  options.include_progress = body->include_progress;
   options.labels = RequestLabels(context, exchange->request(), *json);
   const bool batch = body->batch() || first.n > 1;
   const auto flight = std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, *requests);

@@ -9,15 +9,43 @@ namespace sgl {
 void HandleGenerate(ApiContext& context, const Exchange& exchange);
 void HandleCompletions(ApiContext& context, const Exchange& exchange);
 void HandleChat(ApiContext& context, const Exchange& exchange);
+void HandleResponses(ApiContext& context, const Exchange& exchange);
+void HandleResponse(ApiContext& context, const Exchange& exchange);  // /v1/responses/{id}
+void HandleMessages(ApiContext& context, const Exchange& exchange);
+void HandleCountTokens(ApiContext& context, const Exchange& exchange);
+void HandleOllamaChat(ApiContext& context, const Exchange& exchange);
+void HandleOllamaGenerate(ApiContext& context, const Exchange& exchange);
+void HandleOllamaTags(ApiContext& context, const Exchange& exchange);
+void HandleOllamaPs(ApiContext& context, const Exchange& exchange);
+void HandleOllamaShow(ApiContext& context, const Exchange& exchange);
+void HandleOllamaVersion(ApiContext& context, const Exchange& exchange);
+void HandleEmbeddings(ApiContext& context, const Exchange& exchange);
+void HandleEncode(ApiContext& context, const Exchange& exchange);
+void HandleOllamaEmbed(ApiContext& context, const Exchange& exchange);
+void HandleScore(ApiContext& context, const Exchange& exchange);
+void HandleRerank(ApiContext& context, const Exchange& exchange);
 void HandleTokenize(ApiContext& context, const Exchange& exchange);
 void HandleDetokenize(ApiContext& context, const Exchange& exchange);
+void HandleParseFunctionCall(ApiContext& context, const Exchange& exchange);
+void HandleSeparateReasoning(ApiContext& context, const Exchange& exchange);
 
 // The fields of their bodies, for a describing reader.
 void DescribeGenerate(JsonReader& field);
 void DescribeCompletions(JsonReader& field);
 void DescribeChat(JsonReader& field);
+void DescribeMessages(JsonReader& field);
+void DescribeResponses(JsonReader& field);
+void DescribeOllamaChat(JsonReader& field);
+void DescribeOllamaGenerate(JsonReader& field);
+void DescribeEmbeddings(JsonReader& field);
+void DescribeEncode(JsonReader& field);
+void DescribeOllamaEmbed(JsonReader& field);
+void DescribeScore(JsonReader& field);
+void DescribeRerank(JsonReader& field);
 void DescribeTokenize(JsonReader& field);
 void DescribeDetokenize(JsonReader& field);
+void DescribeParseFunctionCall(JsonReader& field);
+void DescribeSeparateReasoning(JsonReader& field);
 void DescribeConfigureLogging(JsonReader& field);
 void DescribeAbortRequest(JsonReader& field);
 
@@ -34,6 +62,7 @@ void HandleMetrics(ApiContext& context, const Exchange& exchange);
 
 void HandleFlushCache(ApiContext& context, const Exchange& exchange);
 void HandleConfigureLogging(ApiContext& context, const Exchange& exchange);
+void HandleSetTraceLevel(ApiContext& context, const Exchange& exchange);
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
 
 void HandlePing(ApiContext& context, const Exchange& exchange);

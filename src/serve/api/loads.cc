@@ -58,6 +58,12 @@ Json Load(const ApiContext& context, const std::vector<std::string_view>& includ
                            .Set("token_capacity", info.max_total_tokens));
   if (Includes(include, "queues"))
     load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", 0).Set("retracted", 0));
+  if (!stats.prefilling.empty()) {
+    Json::Array prompts;
+    for (const PrefillProgress& p : stats.prefilling)
+      prompts.push_back(Json().Set("rid", p.rid).Set("computed_tokens", p.computed_tokens).Set("prompt_tokens", p.prompt_tokens));
+    load.Set("prefilling", Json(std::move(prompts)));
+  }
   load.Set("num_total_reqs", stats.sched.running + stats.sched.waiting);
   return load;
 }

@@ -56,7 +56,7 @@ void HandleModelInfo(ApiContext& context, const Exchange& exchange) {
   Json architectures{Json::Array{}};
   for (const std::string& name : info.architectures) architectures.Push(name);
   Json out;
-  out.Set("model_path", info.model_path).Set("tokenizer_path", TokenizerPath(info)).Set("is_generation", true);
+  out.Set("model_path", info.model_path).Set("tokenizer_path", TokenizerPath(info)).Set("is_generation", !context.config.is_embedding);
   out.Set("preferred_sampling_params", context.config.preferred_sampling_params).Set("weight_version", info.weight_version);
   out.Set("has_image_understanding", false).Set("has_audio_understanding", false);
   out.Set("model_type", info.model_type).Set("architectures", std::move(architectures));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "serve/describe.h"
 #include "serve/json_reader.h"
 #include "serve/reply.h"
 
@@ -14,7 +15,7 @@ namespace sgl {
 namespace {
 
 void ReadStreamOptions(JsonReader& field, OpenAiBody& body) {
-  field("include_usage", body.include_usage)("continuous_usage_stats", body.continuous_usage);
+  field("include_usage", body.include_usage)("continuous_usage_stats", body.continuous_usage)("include_progress", body.include_progress);
 }
 
 }  // namespace
@@ -29,6 +30,8 @@ void ReadOpenAiFields(JsonReader& field, OpenAiBody& body, Json& stream_options)
   field("min_tokens", p.min_new_tokens)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex)("n", p.n);
   field("no_stop_trim", p.no_stop_trim)("ignore_eos", p.ignore_eos)("skip_special_tokens", p.skip_special_tokens);
   field("seed", p.sampling_seed).Object("logit_bias", body.sampling.logit_bias).Object("stream_options", stream_options);
+  field("return_hidden_states", body.specials.return_hidden_states)("custom_logit_processor", body.specials.logit_processor);
+  field.Object("custom_params", body.sampling.custom_params);
   field.Nested("stream_options", [&](JsonReader& inside) { ReadStreamOptions(inside, body); });
 }
 
@@ -49,7 +52,7 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
 
 Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(json, {"json_schema", "regex", "ebnf", "structural_tag", "custom_params", "return_cached_tokens_details"}));
+  TRY_STATUS(RefuseFields(json, {"json_schema", "regex", "ebnf", "structural_tag", "return_cached_tokens_details"}));
   const Json& format = json["response_format"];
   if (!format.is_null() && format["type"] != Json("text"))
     return InvalidArgument(fmt::format("'response_format' of type {} is not supported by this server.", DumpJson(format["type"])));
@@ -66,6 +69,8 @@ Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> promp
   TRY(plan.request.sampling, CheckSamplingParams(body.sampling, info.vocab_size));
   plan.request.extra_key = body.cache_salt + body.extra_key;
   plan.request.priority = body.priority;
+  plan.request.progress = body.stream;
+  TRY_STATUS(ApplySpecials(body.specials, body.sampling.custom_params, context, plan.request));
   return plan;
 }
 
@@ -75,6 +80,7 @@ FlightOptions OpenAiOptions(const OpenAiBody& body, const ApiContext& context, s
   options.style = ErrorStyle::kOpenAi;
   options.stream_interval = std::max(context.config.stream_interval, 1);
   options.samples = samples;
+  options.include_progress = body.include_progress;
   return options;
 }
 
@@ -83,6 +89,7 @@ OpenAiFlight::OpenAiFlight(ApiContext& context, Exchange exchange, FlightOptions
     : Flight(context, std::move(exchange), options),
       include_usage_(body.include_usage),
       continuous_usage_(body.continuous_usage),
+      with_hidden_(body.specials.return_hidden_states),
       tokenizer_(context.backend.tokenizer()) {
   prefix_ = R"({"id":)";
   AppendJsonString(prefix_, id);
@@ -95,49 +102,70 @@ OpenAiFlight::OpenAiFlight(ApiContext& context, Exchange exchange, FlightOptions
   prefix_ += R"(,"choices":[)";
 }
 
-void OpenAiFlight::AppendFinish(std::string& out, size_t index) const {
+void OpenAiFlight::TakeHiddenStates(size_t index, TokenDelta& delta) {
+  if (!with_hidden_ || delta.hidden_states.empty()) return;
+  hidden_.resize(size());
+  hidden_[index] = std::move(delta.hidden_states.back());
+}
+
+void OpenAiFlight::AppendFinish(std::string& out, size_t index, bool tool_calls) const {
   const std::optional<Finish>& finish = progress(index).finish;
   out += R"("finish_reason":)";
   if (!finish) {
     out += R"(null,"matched_stop":null)";
     return;
   }
-  out += finish->kind == FinishKind::kStop ? R"("stop")" : finish->kind == FinishKind::kLength ? R"("length")" : R"("abort")";
+  const bool calls = tool_calls && finish->kind == FinishKind::kStop;
+  out += calls                                 ? R"("tool_calls")"
+         : finish->kind == FinishKind::kStop   ? R"("stop")"
+         : finish->kind == FinishKind::kLength ? R"("length")"
+                                               : R"("abort")";
   out += R"(,"matched_stop":)";
-  if (const auto* id = std::get_if<TokenId>(&finish->matched))
+  if (calls)
+    out += "null";
+  else if (const auto* id = std::get_if<TokenId>(&finish->matched))
     AppendJsonNumber(out, int64_t{*id});
   else if (const auto* text = std::get_if<std::string>(&finish->matched))
     AppendJsonString(out, *text);
   else
     out += "null";
+  if (!with_hidden_) return;
+  out += R"(,"hidden_states":)";
+  AppendVector(out, index < hidden_.size() ? hidden_[index] : std::vector<float>());
 }
 
 // Cached tokens only with --enable-cache-report; `nulls`: the key stays, as null, where there is nothing to say.
-std::string OpenAiFlight::UsageJson(const Usage& usage, bool nulls) const {
+std::string OpenAiFlight::UsageJson(const Usage& usage, int64_t reasoning_tokens, bool nulls) const {
   const bool details = context().config.enable_cache_report && usage.cached_tokens > 0;
   std::string cached;
   if (details)
     cached = fmt::format(R"("prompt_tokens_details":{{"cached_tokens":{}}},)", usage.cached_tokens);
   else if (nulls)
     cached = R"("prompt_tokens_details":null,)";
-  return fmt::format(R"({{"prompt_tokens":{},"total_tokens":{},"completion_tokens":{},{}"reasoning_tokens":0}})", usage.prompt_tokens,
-                     usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens, cached);
+  return fmt::format(R"({{"prompt_tokens":{},"total_tokens":{},"completion_tokens":{},{}"reasoning_tokens":{}}})", usage.prompt_tokens,
+                     usage.prompt_tokens + usage.completion_tokens, usage.completion_tokens, cached, reasoning_tokens);
+}
+
+int64_t OpenAiFlight::AllReasoningTokens() const {
+  int64_t sum = 0;
+  for (size_t i = 0; i < size(); ++i) sum += ReasoningTokens(i);
+  return sum;
 }
 
 std::string OpenAiFlight::ContinuousUsage(size_t index) const {
   if (!continuous_usage_) return {};
   const Progress& p = progress(index);
-  return UsageJson({p.prompt_tokens, p.completion_tokens, p.cached_tokens}, false);
+  return UsageJson({p.prompt_tokens, p.completion_tokens, p.cached_tokens}, ReasoningTokens(index), false);
 }
 
 std::string OpenAiFlight::Suffix() const {
-  std::string out = R"(],"usage":)" + UsageJson(usage(), true) + R"(,"metadata":{"weight_version":)";
+  std::string out = R"(],"usage":)" + UsageJson(usage(), AllReasoningTokens(), true) + R"(,"metadata":{"weight_version":)";
   AppendJsonString(out, context().backend.info().weight_version);
   return out += "}}";
 }
 
 void OpenAiFlight::EmitUsage() {
-  if (include_usage_) WriteEvent(prefix_ + R"(],"usage":)" + UsageJson(usage(), false) + "}");
+  if (include_usage_) WriteEvent(prefix_ + R"(],"usage":)" + UsageJson(usage(), AllReasoningTokens(), false) + "}");
 }
 
 void SendOpenAiError(HttpExchange& exchange, const Error& error, std::string_view type) {

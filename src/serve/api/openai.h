@@ -15,6 +15,8 @@ struct OpenAiBody {
   bool stream = false, include_usage = false, continuous_usage = false;
   int64_t priority = 0;
   SamplingAsked sampling;
+  Specials specials;
+  bool include_progress = false;
 };
 
 // Reads the common fields. body.sampling holds the endpoint's defaults; the server's preferred parameters come over them, the request's
@@ -39,8 +41,12 @@ class OpenAiFlight : public Flight {
 
   // {"id":..,"object":..,"created":..,"model":..,"choices":[
   const std::string& prefix() const { return prefix_; }
-  // "finish_reason":..,"matched_stop":..   null, null while it runs
-  void AppendFinish(std::string& out, size_t index) const;
+  // Keeps what AppendFinish will say of a sub-request besides; call it in Take.
+  void TakeHiddenStates(size_t index, TokenDelta& delta);
+  // "finish_reason":..,"matched_stop":..   null, null while it runs; then, if asked for, ,"hidden_states":[..] of the last token.
+  // tool_calls: a stop is one after tool calls.
+  void AppendFinish(std::string& out, size_t index, bool tool_calls = false) const;
+  virtual int64_t ReasoningTokens(size_t) const { return 0; }  // of one choice, so far
   // ,"usage":{..} of one choice so far, if the client wants it in every chunk.
   std::string ContinuousUsage(size_t index) const;
   // ],"usage":{..},"metadata":{..}}
@@ -49,9 +55,12 @@ class OpenAiFlight : public Flight {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
 
  private:
-  std::string UsageJson(const Usage& usage, bool nulls) const;
+  std::string UsageJson(const Usage& usage, int64_t reasoning_tokens, bool nulls) const;
+  int64_t AllReasoningTokens() const;
   std::string prefix_;
   const bool include_usage_, continuous_usage_;
+  const bool with_hidden_;
+  std::vector<std::vector<float>> hidden_;  // per sub-request, of its last token; empty before the second
   const std::shared_ptr<const Tokenizer> tokenizer_;
 };
 

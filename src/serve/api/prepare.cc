@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "serve/json_reader.h"
+#include "serve/logit_processors.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -23,9 +24,7 @@ Status RefuseFields(const Json& body, std::initializer_list<std::string_view> na
   return {};
 }
 
-Status RefuseCommonFields(const Json& body) {
-  return RefuseFields(body, {"lora_path", "session_params", "custom_logit_processor", "return_hidden_states", "return_routed_experts"});
-}
+Status RefuseCommonFields(const Json& body) { return RefuseFields(body, {"lora_path", "session_params", "return_routed_experts"}); }
 
 Status CheckDpRank(const Json& body, const HttpRequest& request) {
   for (const std::string_view name : {"routed_dp_rank", "data_parallel_rank"}) {
@@ -40,6 +39,21 @@ Status CheckDpRank(const Json& body, const HttpRequest& request) {
   if (error != std::errc() || end != header.data() + header.size() || rank != 0)
     return InvalidArgument(fmt::format("X-Data-Parallel-Rank must be in [0, 0], got {}.", header));
   return {};
+}
+
+Status ApplySpecials(const Specials& specials, const Json& custom_params, const ApiContext& context, GenerateRequest& request) {
+  if (specials.return_hidden_states) {
+    if (!context.config.enable_return_hidden_states)
+      return InvalidArgument("return_hidden_states: this server was started without --enable-return-hidden-states.");
+    request.hidden = GenerateRequest::Hidden::kAll;
+  }
+  if (specials.logit_processor.empty()) {
+    if (!IsInert(custom_params)) return InvalidArgument("custom_params: nothing uses them without custom_logit_processor.");
+    return {};
+  }
+  if (!context.config.enable_custom_logit_processor)
+    return InvalidArgument("custom_logit_processor: this server was started without --enable-custom-logit-processor.");
+  return ApplyLogitProcessor(specials.logit_processor, custom_params, context.backend.info().vocab_size, request.sampling);
 }
 
 Status CheckSamples(size_t prompts, int64_t n) {

@@ -20,6 +20,13 @@ Status RefuseCommonFields(const Json& body);
 // Data-parallel rank from the body or the X-Data-Parallel-Rank header: only rank 0 exists.
 Status CheckDpRank(const Json& body, const HttpRequest& request);
 
+// What a server does only when it was started for it.
+struct Specials {
+  bool return_hidden_states = false;
+  std::string logit_processor;  // a name; "": none
+};
+Status ApplySpecials(const Specials& specials, const Json& custom_params, const ApiContext& context, GenerateRequest& request);
+
 // One HTTP request may become at most so many sub-requests, as many as the engine's inbox takes. An n below 1 is not looked at here.
 Status CheckSamples(size_t prompts, int64_t n);
 

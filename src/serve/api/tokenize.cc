@@ -57,9 +57,9 @@ void TokenizeMessages(ApiContext& context, const Exchange& exchange, const Json&
   if (const Status status = ReadChatPrompt(json, prompt); !status.ok())
     return SendError(*exchange, SchemaErrorReply(status.error().message));
   if (const Status status = CheckChatPrompt(prompt); !status.ok()) return SendOpenAiError(*exchange, status.error());
-  const Result<std::vector<TokenId>> tokens = RenderChat(prompt, context);
-  if (!tokens.ok()) return SendOpenAiError(*exchange, tokens.error(), "BadRequest");
-  SendTokens(context, exchange, {*tokens}, false);
+  const Result<RenderedChat> rendered = RenderChat(prompt, context);
+  if (!rendered.ok()) return SendOpenAiError(*exchange, rendered.error(), "BadRequest");
+  SendTokens(context, exchange, {rendered->tokens}, false);
 }
 
 }  // namespace

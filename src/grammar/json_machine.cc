@@ -1,0 +1,854 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "grammar/json_machine.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace sgl {
+namespace {
+
+using Mode = JsonState::Mode;
+constexpr const char* kWords[] = {"null", "true", "false"};
+constexpr JsonTypeBit kWordBits[] = {kNullBit, kTrueBit, kFalseBit};
+
+uint64_t Mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+// Polynomial hash modulo 2^61 - 1: the hash of a tail follows from those of the whole and the head.
+constexpr uint64_t kPrime = (uint64_t{1} << 61) - 1, kBase = 0x1234567890ABCDu;
+uint64_t MulMod(uint64_t a, uint64_t b) {
+  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  const uint64_t sum = static_cast<uint64_t>(product & kPrime) + static_cast<uint64_t>(product >> 61);
+  return sum >= kPrime ? sum - kPrime : sum;
+}
+constexpr uint64_t kHashStart = 0;
+
+size_t TriBytes(const Frame& f) { return (f.plan->locals.size() + 7) / 8 * 8; }
+size_t Words(const Frame& f) { return f.object != nullptr ? f.object->words : 0; }
+uint64_t* SeenOf(Frame& f) { return reinterpret_cast<uint64_t*>(LocalsOf(f) + TriBytes(f)); }
+const uint64_t* SeenOf(const Frame& f) { return SeenOf(const_cast<Frame&>(f)); }
+uint32_t* ContainsOf(Frame& f) { return reinterpret_cast<uint32_t*>(LocalsOf(f) + TriBytes(f)); }
+const uint32_t* ContainsOf(const Frame& f) { return ContainsOf(const_cast<Frame&>(f)); }
+bool Seen(const Frame& f, size_t name) { return (SeenOf(f)[name / 64] >> (name % 64) & 1) != 0; }
+
+size_t FrameBytes(const Frame& f) {
+  return sizeof(Frame) + TriBytes(f) + Words(f) * 8 + (f.array != nullptr && f.array->counts_contains ? f.plan->locals.size() * 4 : 0);
+}
+
+Frame* Copy(const Frame& f, Arena& arena) {
+  const size_t size = FrameBytes(f);
+  void* to = arena.Allocate(size);
+  std::memcpy(to, &f, size);
+  return static_cast<Frame*>(to);
+}
+
+uint32_t Missing(const Frame& f, const BitRow& required) {
+  uint32_t n = 0;
+  for (size_t w = 0; w < required.size(); ++w) n += static_cast<uint32_t>(__builtin_popcountll(required[w] & ~SeenOf(f)[w]));
+  return n;
+}
+
+uint64_t NumberHash(const Decimal& d) {
+  return Mix(static_cast<uint64_t>(d.mantissa) ^ Mix(static_cast<uint64_t>(d.mantissa >> 64) + static_cast<uint64_t>(d.exponent) * 77 + 3));
+}
+
+std::vector<Tri>& Scratch(int i) {
+  thread_local std::vector<Tri> scratch[4];
+  return scratch[i];
+}
+
+}  // namespace
+
+Result<JsonSpacing> JsonSpacing::Pattern(std::string_view regex) {
+  CompileBudget budget{1'000'000, nullptr};
+  TRY(DfaPtr dfa, RegexDfa(regex, MatchMode::kWhole, budget));
+  for (int c = 0; c < 256; ++c)
+    if (c != ' ' && c != '\n' && c != '\t' && c != '\r')
+      for (uint32_t s = 0; s < dfa->size(); ++s)
+        if (dfa->Step(s, static_cast<uint8_t>(c)) != kDeadState) return InvalidArgument("the white space pattern matches other characters");
+  if (dfa->empty()) return InvalidArgument("the white space pattern matches nothing");
+  return JsonSpacing{dfa, dfa};
+}
+Result<JsonSpacing> JsonSpacing::Any() { return Pattern("[ \\n\\t\\r]*"); }
+Result<JsonSpacing> JsonSpacing::Compact() {
+  TRY(JsonSpacing one, Pattern(" "));
+  TRY(JsonSpacing none, Pattern(""));
+  return JsonSpacing{one.after_separator, none.elsewhere};
+}
+
+JsonState JsonMachine::Start() const {
+  JsonState s;
+  s.plan = &plans_.root();
+  return s;
+}
+
+bool JsonMachine::complete(const State& s) const {
+  if (s.mode == Mode::kDone) return true;
+  if (s.top != nullptr || s.mode != Mode::kNumber || !s.number.complete()) return false;
+  State end = s;
+  Arena scratch;
+  return EndNumber(end, scratch);
+}
+
+// ---- what is still possible ----
+
+// Verdicts of the value that `member` puts into `up`: may they be so?
+bool JsonMachine::VerdictsPossible(const Frame* up, const MemberPlan* member, const Tri* verdicts) const {
+  if (up == nullptr) return (verdicts[0] & kTrue) != 0;
+  std::vector<Tri> locals(LocalsOf(*up), LocalsOf(*up) + up->plan->locals.size());
+  bool changed = false;
+  for (size_t i = 0; i < locals.size(); ++i) {
+    if (locals[i] == kFalse) continue;
+    for (const int r : member->needs[i])
+      if ((verdicts[r] & kTrue) == 0) locals[i] = kFalse, changed = true;
+    if (member->never[i] != 0) locals[i] = kFalse, changed = true;
+  }
+  return !changed || FramePossible(*up, locals.data());
+}
+
+bool JsonMachine::FramePossible(const Frame& f, const Tri* locals) const {
+  const ValuePlan& plan = *f.plan;
+  if (f.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
+  std::vector<Tri> values;
+  Evaluate(
+      plan, locals,
+      [&](int i) {
+        return f.object == nullptr ? kFalse : Seen(f, static_cast<size_t>(f.object->seen_name[static_cast<size_t>(i)])) ? kTrue : kOpen;
+      },
+      values);
+  std::vector<Tri> verdicts;
+  for (const int r : plan.roots) verdicts.push_back(values[static_cast<size_t>(r)]);
+  if (f.must) return std::all_of(verdicts.begin(), verdicts.end(), [](Tri t) { return (t & kTrue) != 0; });
+  return VerdictsPossible(f.up, f.member, verdicts.data());
+}
+
+bool JsonMachine::ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const {
+  const ValuePlan& plan = *s.plan;
+  if (s.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
+  std::vector<Tri> values;
+  Evaluate(
+      plan, locals, [&](int) { return type == kObjectBit ? kOpen : kFalse; }, values);
+  std::vector<Tri> verdicts;
+  for (const int r : plan.roots) verdicts.push_back(values[static_cast<size_t>(r)]);
+  if (s.must) return std::all_of(verdicts.begin(), verdicts.end(), [](Tri t) { return (t & kTrue) != 0; });
+  return VerdictsPossible(s.top, s.member, verdicts.data());
+}
+
+// ---- beginning a value ----
+
+bool JsonMachine::BeginValue(State& s, const MemberPlan& member) const {
+  const Frame& f = *s.top;
+  s.plan = member.child;
+  s.member = &member;
+  s.mode = Mode::kValue;
+  s.space = 0;
+  s.need_hash = f.item_hash;
+  if (member.any_never) {
+    std::vector<Tri> locals(LocalsOf(f), LocalsOf(f) + f.plan->locals.size());
+    for (size_t i = 0; i < locals.size(); ++i)
+      if (member.never[i] != 0) locals[i] = kFalse;
+    if (!FramePossible(f, locals.data())) return false;
+  }
+  if (f.must && f.plan->conjunction && member.all_needed) {
+    s.must = true;
+    return s.plan->types != 0;
+  }
+  // Needed: without any one verdict the rest cannot hold.
+  s.must = true;
+  std::vector<Tri> verdicts(s.plan->roots.size(), kOpen);
+  for (size_t r = 0; r < verdicts.size() && s.must; ++r) {
+    verdicts[r] = kFalse;
+    s.must = !VerdictsPossible(&f, &member, verdicts.data());
+    verdicts[r] = kOpen;
+  }
+  if (s.must) return s.plan->types != 0;
+  for (size_t t = 0; t < 7; ++t)
+    if (ValuePossible(s, s.plan->start[t].data(), static_cast<JsonTypeBit>(1 << t))) return true;
+  return false;
+}
+
+bool JsonMachine::Enter(State& s, JsonTypeBit type, Arena& arena) const {
+  const ValuePlan& plan = *s.plan;
+  const std::vector<Tri>& start = plan.start[TypeIndex(type)];
+  if (s.must) {
+    if ((plan.types & type) == 0) return false;
+  } else if (!ValuePossible(s, start.data(), type)) {
+    return false;
+  }
+  s.hash = kHashStart;
+  if (type == kStringBit) {
+    s.mode = Mode::kString;
+    s.string = &plans_.String(plan, s.must);
+    s.s0 = s.size = 0;
+    s.escape = s.pending = 0;
+    s.high = 0;
+    if (s.string->too_large) return false;
+    return s.string->simple || StringPossible(s);
+  }
+  if (type != kArrayBit && type != kObjectBit) return true;
+  if (s.top != nullptr && s.top->depth >= kMaxDepth) return false;
+  Frame head;
+  head.up = s.top;
+  head.plan = &plan;
+  head.member = s.member;
+  if (type == kObjectBit)
+    head.object = &plans_.Object(plan);
+  else
+    head.array = &plans_.Array(plan);
+  if (head.object != nullptr && head.object->too_large) return false;
+  head.hash = kHashStart;
+  head.key_hash = s.key_hash;
+  head.depth = s.top != nullptr ? s.top->depth + 1 : 0;
+  head.must = s.must;
+  head.need_hash = s.need_hash;
+  head.item_hash = s.need_hash || (head.array != nullptr && head.array->unique);
+  const size_t size = FrameBytes(head);
+  auto* f = static_cast<Frame*>(arena.Allocate(size));
+  std::memcpy(static_cast<void*>(f), &head, sizeof(Frame));
+  std::memset(reinterpret_cast<std::byte*>(f) + sizeof(Frame), 0, size - sizeof(Frame));
+  std::copy(start.begin(), start.end(), LocalsOf(*f));
+  s.top = f;
+  s.mode = type == kObjectBit ? Mode::kFirstKey : Mode::kFirstItem;
+  s.space = 0;
+  s.separated = false;
+  Refresh(*f);
+  return true;
+}
+
+// What follows from a frame's counts; called whenever it is made.
+void JsonMachine::Refresh(Frame& f) const {
+  Tri* locals = LocalsOf(f);
+  const size_t n = f.plan->locals.size();
+  const bool simple = f.must && f.plan->conjunction;
+  if (f.object != nullptr) {
+    f.full = false;
+    for (size_t i = 0; i < n; ++i) {
+      if (locals[i] == kFalse || f.object->locals[i].spec == nullptr) continue;
+      const ObjectSpec& o = *f.object->locals[i].spec;
+      if (o.max != kEndless && f.count + Missing(f, f.object->locals[i].required) >= o.max && simple) f.full = true;
+      if (!simple || o.max != kEndless) locals[i] = ObjectTri(f, i, false);
+    }
+    f.view = &plans_.View(*f.plan, *f.object, locals, f.must);
+  } else {
+    for (size_t i = 0; i < n; ++i)
+      if (locals[i] != kFalse && f.array->locals[i] != nullptr) locals[i] = ArrayTri(f, i, false);
+  }
+}
+
+Tri JsonMachine::ObjectTri(const Frame& f, size_t i, bool at_end) const {
+  const Tri now = LocalsOf(f)[i];
+  const ObjectLocal& local = f.object->locals[i];
+  if (now == kFalse || local.spec == nullptr) return now;
+  const ObjectSpec& o = *local.spec;
+  const uint32_t missing = Missing(f, local.required);
+  bool dependents = true;
+  for (const auto& [name, needed] : local.dependent) dependents = dependents && (!Seen(f, name) || Missing(f, needed) == 0);
+  if (at_end) return missing == 0 && f.count >= o.min && f.count <= o.max && dependents ? kTrue : kFalse;
+  if (o.max != kEndless && f.count + missing > o.max) return kFalse;
+  if (missing == 0 && f.count >= o.min && o.max == kEndless && local.dependent.empty() && local.closed && Missing(f, local.open) == 0)
+    return kTrue;
+  return kOpen;
+}
+
+Tri JsonMachine::ArrayTri(const Frame& f, size_t i, bool at_end) const {
+  const Tri now = LocalsOf(f)[i];
+  const ArraySpec* a = f.array->locals[i];
+  if (now == kFalse || a == nullptr) return now;
+  const uint32_t found = a->contains >= 0 ? ContainsOf(f)[i] : 0;
+  const uint32_t wanted = a->contains >= 0 && found < a->min_contains ? a->min_contains - found : 0;
+  if (f.count > a->max || found > a->max_contains) return kFalse;
+  if (at_end) return f.count >= a->min && wanted == 0 ? kTrue : kFalse;
+  if (a->max != kEndless && a->max - f.count < wanted) return kFalse;
+  if (f.count >= a->min && wanted == 0 && a->max == kEndless && a->max_contains == kEndless && !a->unique && a->items == kAnyNode &&
+      f.count >= a->prefix.size())
+    return kTrue;
+  return kOpen;
+}
+
+// ---- ending a value ----
+
+// locals: the value's, decided; null: all true.
+bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, Arena& arena, const Frame* self) const {
+  const ValuePlan& plan = *s.plan;
+  const Tri* verdicts = nullptr;  // all true
+  if (locals != nullptr) {
+    std::vector<Tri>& values = Scratch(0);
+    std::vector<Tri>& out = Scratch(1);
+    const auto seen = [&](int i) {
+      return self != nullptr && self->object != nullptr && Seen(*self, static_cast<size_t>(self->object->seen_name[static_cast<size_t>(i)]))
+                 ? kTrue
+                 : kFalse;
+    };
+    Evaluate(plan, locals, seen, values);
+    out.clear();
+    for (const int r : plan.roots) out.push_back(values[static_cast<size_t>(r)]);
+    verdicts = out.data();
+    if (s.must)
+      for (const Tri t : out)
+        if (t == kFalse) return false;
+  }
+  if (s.top == nullptr) {
+    if (verdicts != nullptr && verdicts[0] == kFalse) return false;
+    s.mode = Mode::kDone;
+    return true;
+  }
+  const Frame& old = *s.top;
+  const MemberPlan& member = *s.member;
+  const size_t n = old.plan->locals.size();
+  Frame* f = Copy(old, arena);
+  Tri* now = LocalsOf(*f);
+  bool failed = false;
+  for (size_t i = 0; i < n; ++i) {
+    if (now[i] == kFalse) continue;
+    bool bad = member.never[i] != 0;
+    if (verdicts != nullptr)
+      for (const int r : member.needs[i]) bad = bad || verdicts[r] == kFalse;
+    if (f->array != nullptr && f->array->counts_contains && member.contains[i] >= 0 &&
+        (verdicts == nullptr || verdicts[member.contains[i]] == kTrue))
+      ++ContainsOf(*f)[i];
+    if (bad) now[i] = kFalse, failed = true;
+  }
+  if (f->array != nullptr) {
+    ++f->count;
+    if (f->array->unique) {
+      bool twice = false;
+      for (const SeenItem* k = f->items; k != nullptr && !twice; k = k->up) twice = k->hash == hash;
+      if (twice)
+        for (size_t i = 0; i < n; ++i)
+          if (now[i] != kFalse && f->array->locals[i] != nullptr && f->array->locals[i]->unique) now[i] = kFalse, failed = true;
+      auto* item = static_cast<SeenItem*>(arena.Allocate(sizeof(SeenItem)));
+      *item = {f->items, hash};
+      f->items = item;
+    }
+    f->hash = Mix(f->hash * 31 + hash);
+  } else {
+    f->hash += Mix(hash ^ Mix(s.key_hash));
+  }
+  Refresh(*f);
+  const bool simple = f->must && f->plan->conjunction;
+  if (simple ? failed || std::any_of(now, now + n, [](Tri t) { return t == kFalse; }) : !FramePossible(*f, now)) return false;
+  s.top = f;
+  s.mode = Mode::kAfterValue;
+  s.space = 0;
+  s.separated = false;
+  return true;
+}
+
+bool JsonMachine::EndContainer(State& s, Arena& arena) const {
+  const Frame& f = *s.top;
+  const size_t n = f.plan->locals.size();
+  const bool simple = f.must && f.plan->conjunction;
+  std::vector<Tri>& locals = Scratch(2);
+  locals.resize(n);
+  for (size_t i = 0; i < n; ++i) {
+    locals[i] = f.object != nullptr ? ObjectTri(f, i, true) : ArrayTri(f, i, true);
+    if (locals[i] == kOpen) locals[i] = kTrue;  // nothing is left that could fail
+    if (simple && locals[i] == kFalse) return false;
+  }
+  s.plan = f.plan;
+  s.member = f.member;
+  s.must = f.must;
+  s.top = f.up;
+  s.key_hash = f.key_hash;
+  return EndValue(s, simple ? nullptr : locals.data(), Mix(f.hash + (f.object != nullptr ? 11 : 12)), arena, &f);
+}
+
+// ---- keys ----
+
+bool JsonMachine::NamePossible(const Frame& f, uint32_t name) const {
+  if (Seen(f, name)) return false;
+  const MemberPlan& member = plans_.Named(*f.plan, *f.object, static_cast<int>(name));
+  if (f.object->bounded && f.must && f.plan->conjunction)
+    for (size_t i = 0; i < f.plan->locals.size(); ++i) {
+      const ObjectLocal& local = f.object->locals[i];
+      if (local.spec == nullptr || local.spec->max == kEndless) continue;
+      if (f.count + 1 + Missing(f, local.required) - (TestBit(local.required, name) ? 1 : 0) > local.spec->max) return false;
+    }
+  if (f.must && f.plan->conjunction && member.all_needed) return !member.any_never && member.child->types != 0;
+  State probe;
+  probe.top = &f;
+  return BeginValue(probe, member);
+}
+
+bool JsonMachine::NamesBelow(const Frame& f, uint32_t node) const {
+  const NameTrie::Node& n = f.object->trie->nodes[node];
+  for (uint32_t i = n.low; i < n.high; ++i)
+    if (NamePossible(f, i)) return true;
+  return false;
+}
+
+bool JsonMachine::KeyAlive(const State& s) const {
+  const Frame& f = *s.top;
+  if (f.view->live[s.s1] != 0 && !f.full) return true;
+  return s.s0 != kDeadState && NamesBelow(f, s.s0);
+}
+
+bool JsonMachine::MoreKeys(const Frame& f) const { return (f.view->live[0] != 0 && !f.full) || NamesBelow(f, 0); }
+
+bool JsonMachine::MoreItems(const Frame& f) const {
+  const bool simple = f.must && f.plan->conjunction;
+  if (simple)
+    for (const ArraySpec* a : f.array->locals)
+      if (a != nullptr && f.count >= a->max) return false;
+  State probe;
+  probe.top = &f;
+  if (!BeginValue(probe, plans_.Item(*f.plan, *f.array, f.count))) return false;
+  if (simple) return true;
+  std::vector<Tri> locals(LocalsOf(f), LocalsOf(f) + f.plan->locals.size());
+  for (size_t i = 0; i < locals.size(); ++i)
+    if (f.array->locals[i] != nullptr && f.count >= f.array->locals[i]->max) locals[i] = kFalse;
+  return FramePossible(f, locals.data());
+}
+
+bool JsonMachine::CloseKey(State& s, Arena& arena) const {
+  const Frame& f = *s.top;
+  if (!f.object->keys->boundary(s.s1)) return false;
+  const int32_t name = s.s0 != kDeadState ? f.object->trie->nodes[s.s0].name : -1;
+  const MemberPlan* member = nullptr;
+  if (name >= 0) {
+    if (!NamePossible(f, static_cast<uint32_t>(name))) return false;
+    member = &plans_.Named(*f.plan, *f.object, name);
+  } else {
+    if (f.full) return false;
+    for (const SeenKey* k = f.keys; k != nullptr; k = k->up)
+      if (k->hash == s.hash && k->size == s.size) return false;
+    member = &plans_.Member(*f.plan, *f.object, -1, f.object->keys->accept_id(s.s1));
+  }
+  // The key counts from here on; its value's verdicts come later.
+  State after = s;
+  if (!BeginValue(after, *member)) return false;
+  Frame* next = Copy(f, arena);
+  ++next->count;
+  if (name >= 0) {
+    SeenOf(*next)[static_cast<size_t>(name) / 64] |= uint64_t{1} << (name % 64);
+  } else {
+    auto* key = static_cast<SeenKey*>(arena.Allocate(sizeof(SeenKey)));
+    *key = {f.keys, s.hash, s.size};
+    next->keys = key;
+  }
+  if (next->must && next->plan->conjunction) {
+    if (next->object->bounded)
+      for (size_t i = 0; i < next->plan->locals.size(); ++i)
+        if (next->object->locals[i].spec != nullptr && ObjectTri(*next, i, false) == kFalse) return false;
+  } else {
+    Tri* locals = LocalsOf(*next);
+    for (size_t i = 0; i < next->plan->locals.size(); ++i)
+      if (member->never[i] != 0) locals[i] = kFalse;
+    // A named value is still to come: what only it can break stays open until then.
+    for (size_t i = 0; i < next->plan->locals.size(); ++i)
+      if (ObjectTri(*next, i, false) == kFalse) locals[i] = kFalse;
+    if (!FramePossible(*next, locals)) return false;
+    after.top = next;
+    if (!BeginValue(after, *member)) return false;
+  }
+  after.top = next;
+  after.key_hash = s.hash;
+  after.mode = Mode::kColon;
+  after.space = 0;
+  after.separated = false;
+  s = after;
+  return true;
+}
+
+// ---- strings ----
+
+bool JsonMachine::StringPossible(const State& s) const {
+  const ValuePlan& plan = *s.plan;
+  const StringPlan& p = *s.string;
+  std::vector<Tri>& locals = Scratch(3);
+  locals = plan.start[TypeIndex(kStringBit)];
+  const BitRow& alive = p.multi->alive(s.s0);
+  for (size_t i = 0; i < locals.size(); ++i) {
+    if (p.relevant[i] == 0) continue;
+    const SchemaNode& n = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])];
+    if (p.track_of_local[i] >= 0 && !TestBit(alive, static_cast<size_t>(p.track_of_local[i]))) locals[i] = kFalse;
+    if (n.max_length != kEndless && s.size > n.max_length) locals[i] = kFalse;
+    if (locals[i] == kOpen && p.track_of_local[i] < 0 && s.size >= n.min_length && n.max_length == kEndless) locals[i] = kTrue;
+  }
+  return ValuePossible(s, locals.data(), kStringBit);
+}
+
+bool JsonMachine::TextByte(State& s, uint8_t b) const {
+  if (s.mode == Mode::kKey) {
+    s.hash = AppendHash(s.hash, b);
+    ++s.size;
+    s.s1 = s.top->object->keys->Step(s.s1, b);
+    if (s.s1 == kDeadState) return false;
+    if (s.s0 != kDeadState) s.s0 = s.top->object->trie->Step(s.s0, b);
+    return KeyAlive(s);
+  }
+  if (s.need_hash) s.hash = AppendHash(s.hash, b);
+  if ((b & 0xC0) != 0x80) ++s.size;
+  const StringPlan& p = *s.string;
+  if (p.simple) {
+    s.s0 = p.dfa->Step(s.s0, b);
+    if (s.s0 == kDeadState) return false;
+    if (p.max != kEndless && s.size + p.dfa->shortest(s.s0) > p.max) return false;
+    return !p.has_finite || p.dfa->longest(s.s0) == kEndless || s.size + p.dfa->longest(s.s0) >= p.min;
+  }
+  const uint32_t before = s.s0;
+  s.s0 = p.multi->Step(before, b);
+  if (s.s0 == kDeadState) return false;
+  if (!p.has_lengths && p.multi->alive_id(before) == p.multi->alive_id(s.s0)) return true;
+  return StringPossible(s);
+}
+
+bool JsonMachine::TextCode(State& s, uint32_t code) const {
+  std::string bytes;
+  AppendUtf8(bytes, code);
+  for (const char c : bytes)
+    if (!TextByte(s, static_cast<uint8_t>(c))) return false;
+  return true;
+}
+
+// Some character of the range goes on from here.
+bool JsonMachine::AnyAlive(const State& s, CodeRange range) const {
+  std::vector<ByteSequence> sequences;
+  AppendUtf8Sequences(range, sequences);
+  const auto try_from = [&](auto&& self, const State& at, const ByteSequence& sequence, size_t i) -> bool {
+    if (i == sequence.size()) return true;
+    for (int b = sequence[i].first; b <= sequence[i].last; ++b) {
+      State next = at;
+      if (TextByte(next, static_cast<uint8_t>(b)) && self(self, next, sequence, i + 1)) return true;
+    }
+    return false;
+  };
+  return std::any_of(sequences.begin(), sequences.end(), [&](const ByteSequence& q) { return try_from(try_from, s, q, 0); });
+}
+
+// The digits read so far of \uXXXX can become a character that may stand here.
+bool JsonMachine::EscapeAlive(const State& s) const {
+  const int left = s.escape >= 2 && s.escape <= 5 ? 6 - s.escape : 4;
+  const uint32_t read = s.escape >= 2 && s.escape <= 5 ? s.hex : 0;
+  const uint32_t low = read << (4 * left), high = low | ((1u << (4 * left)) - 1);
+  State plain = s;
+  plain.escape = 0;
+  plain.high = 0;
+  if (s.high != 0) {
+    const uint32_t from = std::max(low, 0xDC00u), to = std::min(high, 0xDFFFu);
+    const uint32_t base = 0x10000 + ((uint32_t{s.high} - 0xD800) << 10);
+    return from <= to && AnyAlive(plain, {base + (from - 0xDC00), base + (to - 0xDC00)});
+  }
+  if (low < 0xD800 && AnyAlive(plain, {low, std::min(high, 0xD7FFu)})) return true;
+  if (high > 0xDFFF && AnyAlive(plain, {std::max(low, 0xE000u), high})) return true;
+  const uint32_t from = std::max(low, 0xD800u), to = std::min(high, 0xDBFFu);
+  return from <= to && AnyAlive(plain, {0x10000 + ((from - 0xD800) << 10), 0x10000 + ((to - 0xD800) << 10) + 0x3FF});
+}
+
+bool JsonMachine::Escape(State& s, uint8_t b) const {
+  if (s.escape == 1) {
+    static constexpr char kShort[] = "\"\\/bfnrt", kMeans[] = "\"\\/\b\f\n\r\t";
+    if (b == 'u') {
+      s.escape = 2;
+      s.hex = 0;
+      return EscapeAlive(s);
+    }
+    const char* at = b == 0 ? nullptr : std::strchr(kShort, b);
+    if (at == nullptr) return false;
+    s.escape = 0;
+    return TextByte(s, static_cast<uint8_t>(kMeans[at - kShort]));
+  }
+  if (s.escape == 6 || s.escape == 7) {
+    if (b != (s.escape == 6 ? '\\' : 'u')) return false;
+    s.escape = s.escape == 6 ? 7 : 2;
+    s.hex = 0;
+    return true;
+  }
+  const int digit = b >= '0' && b <= '9' ? b - '0' : (b | 32) >= 'a' && (b | 32) <= 'f' ? (b | 32) - 'a' + 10 : -1;
+  if (digit < 0) return false;
+  s.hex = static_cast<uint16_t>(s.hex << 4 | digit);
+  ++s.escape;
+  if (s.escape < 6) return EscapeAlive(s);
+  if (s.high != 0) {
+    if (s.hex < 0xDC00 || s.hex > 0xDFFF) return false;
+    const uint32_t code = 0x10000 + ((uint32_t{s.high} - 0xD800) << 10) + (s.hex - 0xDC00);
+    s.high = 0;
+    s.escape = 0;
+    return TextCode(s, code);
+  }
+  if (s.hex >= 0xDC00 && s.hex <= 0xDFFF) return false;
+  if (s.hex >= 0xD800 && s.hex <= 0xDBFF) {
+    s.high = s.hex;
+    s.escape = 6;
+    return EscapeAlive(s);
+  }
+  s.escape = 0;
+  return TextCode(s, s.hex);
+}
+
+bool JsonMachine::StepText(State& s, uint8_t b, Arena& arena) const {
+  if (s.escape != 0) return Escape(s, b);
+  if (b == '"') return Close(s, arena);
+  if (b < 0x20) return false;
+  if (b == '\\') {
+    // Not inside a character; and something that an escape can write has to be possible.
+    if (s.pending != 0) return false;
+    s.escape = 1;
+    return EscapeAlive(s);
+  }
+  if ((b & 0xC0) == 0x80)
+    --s.pending;  // where none is due the automata die
+  else
+    s.pending = b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
+  return TextByte(s, b);
+}
+
+bool JsonMachine::CloseString(State& s, Arena& arena) const {
+  const StringPlan& p = *s.string;
+  const uint64_t hash = Mix(s.hash + 13);
+  if (p.simple) {
+    if (!p.dfa->accepts(s.s0) || s.size < p.min || s.size > p.max) return false;
+    return EndValue(s, nullptr, hash, arena);
+  }
+  if (!p.multi->boundary(s.s0)) return false;
+  const ValuePlan& plan = *s.plan;
+  std::vector<Tri> locals = plan.start[TypeIndex(kStringBit)];
+  const BitRow& accepting = p.multi->accepting(s.s0);
+  for (size_t i = 0; i < locals.size(); ++i) {
+    if (p.relevant[i] == 0) continue;
+    const SchemaNode& n = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])];
+    const bool text = p.track_of_local[i] < 0 || TestBit(accepting, static_cast<size_t>(p.track_of_local[i]));
+    locals[i] = text && s.size >= n.min_length && s.size <= n.max_length ? kTrue : kFalse;
+  }
+  return EndValue(s, locals.data(), hash, arena);
+}
+
+// ---- numbers and words ----
+
+bool JsonMachine::NumberPossible(const State& s) const {
+  const ValuePlan& plan = *s.plan;
+  const std::vector<Tri>& start = plan.start[TypeIndex(kNumberBit)];
+  const bool simple = s.must && plan.conjunction;
+  std::vector<Tri>& locals = Scratch(3);
+  locals = start;
+  for (size_t i = 0; i < locals.size(); ++i) {
+    if (locals[i] != kOpen) continue;
+    if (!plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Reachable(s.number)) {
+      if (simple) return false;
+      locals[i] = kFalse;
+    }
+  }
+  return simple || ValuePossible(s, locals.data(), kNumberBit);
+}
+
+bool JsonMachine::EndNumber(State& s, Arena& arena) const {
+  if (!s.number.complete()) return false;
+  const ValuePlan& plan = *s.plan;
+  const Decimal value = s.number.value();
+  const uint64_t hash = s.need_hash ? NumberHash(value) : 0;
+  if (plan.open_numbers == 0 && s.must) return EndValue(s, nullptr, hash, arena);
+  std::vector<Tri> locals = plan.start[TypeIndex(kNumberBit)];
+  for (size_t i = 0; i < locals.size(); ++i)
+    if (locals[i] == kOpen)
+      locals[i] = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Allows(s.number) ? kTrue : kFalse;
+  return EndValue(s, locals.data(), hash, arena);
+}
+
+bool JsonMachine::StepNumber(State& s, uint8_t b, Arena& arena) const {
+  const bool tracked = s.plan->open_numbers != 0 || s.need_hash;
+  NumberText next = s.number;
+  if (!tracked) {
+    const NumberText::At at = next.at;
+    next = {};
+    next.at = at;
+  }
+  if (next.Step(b)) {
+    s.number = next;
+    return s.plan->open_numbers == 0 || NumberPossible(s);
+  }
+  if (!EndNumber(s, arena)) return false;
+  return s.mode != Mode::kDone && Step(s, b, arena);
+}
+
+bool JsonMachine::StepLiteral(State& s, uint8_t b, Arena& arena) const {
+  const char* word = kWords[s.word];
+  if (static_cast<uint8_t>(word[s.literal]) != b) return false;
+  ++s.literal;
+  if (word[s.literal] != '\0') return true;
+  const uint64_t hash = Mix(1000u + s.word);
+  if (s.must) return EndValue(s, nullptr, hash, arena);
+  return EndValue(s, s.plan->start[TypeIndex(kWordBits[s.word])].data(), hash, arena);
+}
+
+// ---- structure ----
+
+bool JsonMachine::StepValue(State& s, uint8_t b, Arena& arena) const {
+  switch (b) {
+    case '{': return Enter(s, kObjectBit, arena);
+    case '[': return Enter(s, kArrayBit, arena);
+    case '"': return Enter(s, kStringBit, arena);
+    case 'n':
+    case 't':
+    case 'f':
+      s.word = b == 'n' ? 0 : b == 't' ? 1 : 2;
+      if (!Enter(s, kWordBits[s.word], arena)) return false;
+      s.mode = Mode::kLiteral;
+      s.literal = 1;
+      return true;
+    default:
+      if (b != '-' && (b < '0' || b > '9')) return false;
+      if (!Enter(s, kNumberBit, arena)) return false;
+      s.mode = Mode::kNumber;
+      s.number = {};
+      return StepNumber(s, b, arena);
+  }
+}
+
+bool JsonMachine::StepContainer(State& s, uint8_t b, Arena& arena) const {
+  const Frame& f = *s.top;
+  const auto begin_key = [&] {
+    s.mode = Mode::kKey;
+    s.escape = s.pending = 0;
+    s.high = 0;
+    s.s0 = s.s1 = s.size = 0;
+    s.hash = kHashStart;
+    return KeyAlive(s);
+  };
+  switch (s.mode) {
+    case Mode::kFirstItem:
+      if (b == ']') return EndContainer(s, arena);
+      return MoreItems(f) && BeginValue(s, plans_.Item(*f.plan, *f.array, 0)) && StepValue(s, b, arena);
+    case Mode::kFirstKey:
+      if (b == '}') return EndContainer(s, arena);
+      return b == '"' && begin_key();
+    case Mode::kNextKey: return b == '"' && begin_key();
+    case Mode::kColon:
+      if (b != ':') return false;
+      s.mode = Mode::kValue;
+      s.separated = true;
+      s.space = 0;
+      return true;
+    case Mode::kAfterValue:
+      if (b == ',') {
+        s.separated = true;
+        s.space = 0;
+        if (f.array != nullptr) {
+          if (!MoreItems(f) || !BeginValue(s, plans_.Item(*f.plan, *f.array, f.count))) return false;
+          return true;
+        }
+        s.mode = Mode::kNextKey;
+        return MoreKeys(f);
+      }
+      return b == (f.array != nullptr ? ']' : '}') && EndContainer(s, arena);
+    default: return false;
+  }
+}
+
+bool JsonMachine::Step(State& s, uint8_t b, Arena& arena) const {
+  switch (s.mode) {
+    case Mode::kKey:
+    case Mode::kString: return StepText(s, b, arena);
+    case Mode::kNumber: return StepNumber(s, b, arena);
+    case Mode::kLiteral: return StepLiteral(s, b, arena);
+    case Mode::kDone: return false;
+    default: break;
+  }
+  const Dfa& space = space_of(s);
+  if (b <= ' ') {
+    const uint32_t next = space.Step(s.space, b);
+    if (next == kDeadState) return false;
+    s.space = next;
+    return true;
+  }
+  if (!space.accepts(s.space)) return false;
+  return s.mode == Mode::kValue ? StepValue(s, b, arena) : StepContainer(s, b, arena);
+}
+
+// ---- masks ----
+
+uint64_t JsonMachine::AppendHash(uint64_t hash, uint8_t byte) {
+  const uint64_t sum = MulMod(hash, kBase) + byte + 1;
+  return sum >= kPrime ? sum - kPrime : sum;
+}
+
+uint64_t JsonMachine::TailHash(uint64_t whole, uint64_t head, uint32_t tail_size) {
+  uint64_t power = 1, factor = kBase;
+  for (uint32_t n = tail_size; n != 0; n >>= 1) {
+    if ((n & 1) != 0) power = MulMod(power, factor);
+    factor = MulMod(factor, factor);
+  }
+  const uint64_t moved = MulMod(head, power);
+  return whole >= moved ? whole - moved : whole + kPrime - moved;
+}
+
+bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* key) const {
+  static const char kNumbers = 0, kKeys = 0;
+  *key = {};
+  if (s.mode == Mode::kNumber) {
+    if (s.plan->open_numbers != 0 || s.need_hash) return false;
+    *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
+    return true;
+  }
+  if ((s.mode != Mode::kString && s.mode != Mode::kKey) || s.escape > 1 || s.high != 0) return false;
+  if (s.mode == Mode::kKey) {
+    const Frame& f = *s.top;
+    if (f.full || f.view->live[s.s1] == 0) return false;
+    const uint64_t exact = f.item_hash ? 1 : 0;
+    if (f.view->all_live && exact == 0)  // names are the caller's matter
+      *key = {&kKeys, s.s1, s.escape, true};
+    else
+      *key = {f.view, uint64_t{s.s0} << 32 | s.s1, s.escape | exact << 8, false};
+    return true;
+  }
+  const StringPlan& p = *s.string;
+  const uint64_t exact = s.need_hash ? 1 : 0;
+  if (!p.simple) {
+    if (p.has_lengths) return false;
+    *key = {&p, s.s0, s.escape | exact << 8, false};
+    return true;
+  }
+  uint64_t room = 0xFFFFFF, need = 0xFFFFFF;
+  if (p.max != kEndless) room = std::min<uint64_t>(p.max - s.size, longest_token + p.slack + 1);
+  if (p.has_finite) need = s.size;  // near enough to matter byte by byte
+  const bool any = p.dfa == AnyTextDfa() && p.max == kEndless && exact == 0;
+  *key = {any ? static_cast<const void*>(p.dfa.get()) : &p, s.s0, s.escape | exact << 8 | room << 16 | need << 40, any};
+  return true;
+}
+
+JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey& key) const {
+  if (s.mode == Mode::kNumber) {
+    NumberText next;
+    next.at = s.number.at;
+    if (next.Step(b)) {
+      s.number = {};
+      s.number.at = next.at;
+      return Scalar::kStay;
+    }
+    return s.number.complete() ? Scalar::kEndBefore : Scalar::kDead;
+  }
+  if (b == '"' && s.escape == 0) {
+    if (s.pending != 0) return Scalar::kDead;
+    if ((key.b >> 8 & 1) != 0) return Scalar::kUnsure;  // its hash would be needed
+    return Scalar::kClose;
+  }
+  Arena none;
+  if (s.mode == Mode::kKey) {
+    if (key.shared) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
+    if (s.escape != 0 || b == '\\') return b == '\\' || s.escape != 0 ? Scalar::kUnsure : Scalar::kDead;
+    if (b < 0x20) return Scalar::kDead;
+    const Frame& f = *s.top;
+    s.s1 = f.object->keys->Step(s.s1, b);
+    if (s.s1 == kDeadState) return Scalar::kDead;
+    s.hash = AppendHash(s.hash, b);
+    ++s.size;
+    s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
+    if (s.s0 != kDeadState) s.s0 = f.object->trie->Step(s.s0, b);
+    if (f.view->live[s.s1] != 0) return Scalar::kStay;
+    return s.s0 == kDeadState ? Scalar::kDead : Scalar::kUnsure;
+  }
+  if (s.string->simple) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
+  if (s.escape != 0 || b == '\\') return Scalar::kUnsure;
+  if (b < 0x20) return Scalar::kDead;
+  const MultiDfa& multi = *s.string->multi;
+  const uint32_t before = s.s0;
+  s.s0 = multi.Step(before, b);
+  if (s.s0 == kDeadState) return Scalar::kDead;
+  s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
+  return multi.alive_id(before) == multi.alive_id(s.s0) ? Scalar::kStay : Scalar::kUnsure;
+}
+
+}  // namespace sgl

@@ -1,0 +1,154 @@
+// Reads one JSON value byte by byte against a schema: a deterministic machine with a stack of immutable frames. Every state that Step
+// reaches can, as far as the schema's parts can be looked through, still be completed to a valid document.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grammar/arena.h"
+#include "grammar/json_plan.h"
+
+namespace sgl {
+
+// Where white space may stand: two automata over it, after ',' and ':' and elsewhere.
+struct JsonSpacing {
+  DfaPtr after_separator, elsewhere;
+  static Result<JsonSpacing> Any();
+  static Result<JsonSpacing> Compact();  // exactly ", " and ": "
+  static Result<JsonSpacing> Pattern(std::string_view regex);
+};
+
+struct SeenKey {  // a key nobody named
+  const SeenKey* up;
+  uint64_t hash;
+  uint32_t size;  // bytes
+};
+struct SeenItem {
+  const SeenItem* up;
+  uint64_t hash;
+};
+
+// An open container. What comes in makes a new frame; the old one stays for those who roll back.
+struct Frame {
+  const Frame* up = nullptr;
+  const ValuePlan* plan = nullptr;
+  const MemberPlan* member = nullptr;  // how this container enters `up`
+  const ObjectPlan* object = nullptr;  // one of the two
+  const ArrayPlan* array = nullptr;
+  const KeyView* view = nullptr;
+  const SeenKey* keys = nullptr;
+  const SeenItem* items = nullptr;
+  uint64_t hash = 0, key_hash = 0;  // of the members so far; of the key it stands under
+  uint32_t count = 0, depth = 0;
+  bool must = true, need_hash = false, item_hash = false;
+  bool full = false;  // objects: no key beyond the required ones
+  // Behind it: Tri[locals], uint64_t seen[words], uint32_t contains[locals] (arrays that count).
+};
+
+struct JsonState {
+  enum class Mode : uint8_t {
+    kValue,      // a value has to come
+    kFirstItem,  // behind '[': a value or ']'
+    kFirstKey,   // behind '{': a key or '}'
+    kNextKey,    // behind ',': a key
+    kKey,        // inside a key
+    kColon,
+    kString,
+    kNumber,
+    kLiteral,
+    kAfterValue,  // ',' or the end of the container
+    kDone,
+  };
+  const Frame* top = nullptr;
+  const ValuePlan* plan = nullptr;     // of the value at hand
+  const MemberPlan* member = nullptr;  // how it enters `top`
+  const StringPlan* string = nullptr;
+  Mode mode = Mode::kValue;
+  bool must = true, need_hash = false, separated = false;
+  uint8_t escape = 0;   // 0 none, 1 behind '\', 2..5 hex digits wanted, 6 '\' of a low surrogate wanted, 7 its 'u'
+  uint8_t literal = 0;  // bytes of the word read
+  uint8_t word = 0;     // null, true, false
+  uint8_t pending = 0;  // continuation bytes of the character at hand still to come
+  uint16_t hex = 0, high = 0;
+  uint32_t space = 0;  // state of the white space automaton
+  uint32_t s0 = 0, s1 = 0;
+  uint32_t size = 0;  // strings: code points; keys: bytes
+  uint64_t hash = 0, key_hash = 0;
+  NumberText number;
+};
+
+// Thread: immutable; Step may be called from any thread with that thread's arena.
+class JsonMachine {
+ public:
+  using State = JsonState;
+  static constexpr uint32_t kMaxDepth = 512;
+
+  JsonMachine(Schema schema, JsonSpacing spacing) : plans_(std::move(schema)), spacing_(std::move(spacing)) {}
+
+  State Start() const;
+  bool satisfiable() const { return plans_.root().types != 0; }
+  bool Step(State& s, uint8_t byte, Arena& arena) const;
+  bool complete(const State& s) const;                                          // the text may end here
+  bool finished(const State& s) const { return s.mode == State::Mode::kDone; }  // and has to
+  size_t bytes() const { return plans_.bytes(); }
+
+  // ---- for masks (json_mask.h) ----
+  // What the bytes inside an open scalar depend on; equal keys go the same ways until the scalar ends.
+  struct ScalarKey {
+    const void* owner = nullptr;
+    uint64_t a = 0, b = 0;
+    bool shared = false;  // the same in every grammar
+    friend bool operator==(const ScalarKey&, const ScalarKey&) = default;
+  };
+  // False: no scalar is open, or its bytes depend on more than a key can say.
+  bool scalar_key(const State& s, uint32_t longest_token, ScalarKey* key) const;
+  // One byte inside it. kClose: the closing quote, not yet acted upon. kEndBefore: the scalar is over before this byte. kUnsure: depends on
+  // the context.
+  enum class Scalar : uint8_t { kStay, kDead, kClose, kEndBefore, kUnsure };
+  Scalar StepScalar(State& s, uint8_t byte, const ScalarKey& key) const;
+  bool Close(State& s, Arena& arena) const { return s.mode == State::Mode::kKey ? CloseKey(s, arena) : CloseString(s, arena); }
+  bool EndNumber(State& s, Arena& arena) const;
+  bool NamePossible(const Frame& f, uint32_t name) const;
+  static uint64_t AppendHash(uint64_t hash, uint8_t byte);
+  static uint64_t TailHash(uint64_t whole, uint64_t head, uint32_t tail_size);  // hash of what follows `head` in `whole`
+
+ private:
+  bool StepValue(State& s, uint8_t b, Arena& arena) const;
+  bool StepText(State& s, uint8_t b, Arena& arena) const;
+  bool StepContainer(State& s, uint8_t b, Arena& arena) const;
+  bool StepNumber(State& s, uint8_t b, Arena& arena) const;
+  bool StepLiteral(State& s, uint8_t b, Arena& arena) const;
+  bool TextByte(State& s, uint8_t b) const;
+  bool TextCode(State& s, uint32_t code) const;
+  bool Escape(State& s, uint8_t b) const;
+  bool EscapeAlive(const State& s) const;
+  bool AnyAlive(const State& s, CodeRange range) const;
+  bool CloseKey(State& s, Arena& arena) const;
+  bool CloseString(State& s, Arena& arena) const;
+  bool BeginValue(State& s, const MemberPlan& member) const;
+  bool Enter(State& s, JsonTypeBit type, Arena& arena) const;
+  bool EndValue(State& s, const Tri* locals, uint64_t hash, Arena& arena, const Frame* self = nullptr) const;
+  bool EndContainer(State& s, Arena& arena) const;
+  bool NumberPossible(const State& s) const;
+  bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;
+  bool StringPossible(const State& s) const;
+  bool FramePossible(const Frame& f, const Tri* locals) const;
+  bool VerdictsPossible(const Frame* up, const MemberPlan* member, const Tri* verdicts) const;
+  bool NamesBelow(const Frame& f, uint32_t node) const;
+  bool KeyAlive(const State& s) const;
+  bool MoreKeys(const Frame& f) const;
+  bool MoreItems(const Frame& f) const;
+  void Refresh(Frame& f) const;
+  Tri ObjectTri(const Frame& f, size_t local, bool at_end) const;
+  Tri ArrayTri(const Frame& f, size_t local, bool at_end) const;
+  const Dfa& space_of(const State& s) const { return s.separated ? *spacing_.after_separator : *spacing_.elsewhere; }
+
+  PlanTable plans_;
+  JsonSpacing spacing_;
+};
+
+inline Tri* LocalsOf(Frame& f) { return reinterpret_cast<Tri*>(&f + 1); }
+inline const Tri* LocalsOf(const Frame& f) { return reinterpret_cast<const Tri*>(&f + 1); }
+
+}  // namespace sgl

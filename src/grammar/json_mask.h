@@ -1,0 +1,95 @@
+// Which tokens may come next in a JSON text. The trie is walked with the machine; runs inside a scalar, where most of the vocabulary
+// goes, come from a cache: which tokens stay inside, and, for those that leave, how they leave and what of them is left over.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "grammar/json_machine.h"
+#include "grammar/token_trie.h"
+
+namespace sgl {
+
+// One scalar key below one trie node.
+struct ScalarMask {
+  std::vector<TokenId> inside;        // tokens that stay, when few
+  std::vector<uint32_t> inside_bits;  // or as a bitset
+  struct Exit {
+    JsonMachine::Scalar how;            // kClose or kEndBefore
+    uint32_t s0 = 0, s1 = 0, size = 0;  // of the state there; size is what was added
+    NumberText::At at = NumberText::At::kStart;
+    std::unique_ptr<const TokenTrie> tails;  // what is left of the tokens
+  };
+  std::vector<Exit> exits;
+  std::unique_ptr<const TokenTrie> unsure;  // whole tokens that need the real state
+  struct Closer {
+    uint64_t hash;
+    uint32_t size;
+    TokenId token;
+    friend bool operator<(const Closer& a, const Closer& b) { return a.size != b.size ? a.size < b.size : a.hash < b.hash; }
+  };
+  std::vector<Closer> closers;  // keys only: what is inside before the closing quote; sorted
+  size_t bytes = 0;
+};
+
+// Thread: any. Entries live as long as the cache; when it is full, masks are computed and thrown away.
+class MaskCache {
+ public:
+  explicit MaskCache(size_t limit_bytes) : limit_(limit_bytes) {}
+  struct Key {
+    JsonMachine::ScalarKey scalar;
+    uint32_t node = 0;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  std::shared_ptr<const ScalarMask> Find(const Key& key) const;
+  void Put(const Key& key, std::shared_ptr<const ScalarMask> mask);
+  size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Hash {
+    size_t operator()(const Key& k) const {
+      uint64_t h = reinterpret_cast<uintptr_t>(k.scalar.owner) * 0x9E3779B97F4A7C15u;
+      h = (h ^ k.scalar.a) * 0xFF51AFD7ED558CCDu;
+      h = (h ^ (h >> 31) ^ k.scalar.b) * 0xC4CEB9FE1A85EC53u;
+      return static_cast<size_t>((h ^ (h >> 29) ^ k.node) * 0x9E3779B97F4A7C15u);
+    }
+  };
+  const size_t limit_;
+  std::atomic<size_t> bytes_{0};
+  mutable std::shared_mutex mutex_;  // matchers of one grammar fill masks on several threads
+  std::unordered_map<Key, std::shared_ptr<const ScalarMask>, Hash> masks_;
+};
+
+// Thread: one at a time; scratch of a matcher.
+class JsonMasker {
+ public:
+  // `own` keeps what belongs to this grammar, `shared` what every grammar of the vocabulary can use.
+  JsonMasker(const JsonMachine& machine, const TokenTrie& trie, MaskCache& own, MaskCache& shared)
+      : machine_(machine), trie_(trie), own_(own), shared_(shared) {}
+  // Sets the bits of the tokens that may follow; others are left alone.
+  void Fill(const JsonState& state, Arena& arena, std::span<uint32_t> mask);
+
+ private:
+  void Walk(const TokenTrie& trie, uint32_t node, const JsonState& state, size_t level);
+  bool UseCache(uint32_t node, const JsonState& state, size_t level);
+  void NamedKeys(uint32_t name, uint32_t node, const JsonState& state, size_t level);
+  std::shared_ptr<const ScalarMask> Build(uint32_t node, JsonState state, const JsonMachine::ScalarKey& key);
+  void Allow(std::span<const TokenId> ids) {
+    for (const TokenId id : ids) mask_[static_cast<size_t>(id) / 32] |= 1u << (id % 32);
+  }
+
+  const JsonMachine& machine_;
+  const TokenTrie& trie_;
+  MaskCache& own_;
+  MaskCache& shared_;
+  Arena* arena_ = nullptr;
+  std::span<uint32_t> mask_;
+  std::vector<std::vector<JsonState>> stacks_;  // per nesting of walks
+};
+
+}  // namespace sgl

@@ -1,0 +1,433 @@
+// x * w^T on the matrix unit. Weights of every format are tiles of bf16 pairs: bf16 panels as they lie, others unpacked panel by panel
+// into scratch that stays in the second-level cache and serves all rows. Results stay in tiles over a stretch of inputs and in `out`
+// between stretches, which changes no bit. An output starts from zero, its bias or (when adding) what is there.
+// A step of 32 inputs (TDPBF16PS), per row of A on its own: out += (sum of products of even inputs) + (sum of products of odd inputs), each
+// sum a chain of 16 fused steps from zero, ascending; subnormals count as zero throughout. So a row's bits do not depend on its tile.
+// Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS.
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/amx/amx.h"
+#include "kernels/amx/tiles.h"
+#include "kernels/any/packed.h"
+
+namespace sgl::KERNEL_ISA {
+namespace {
+
+constexpr int kRowBlock = 2 * kTileMaxRows;
+constexpr int kTileBytes = kTileMaxRows * kTileMaxBytes;
+constexpr int64_t kManyTiles = 64;  // inputs in tiles of 32 whose unpacked panels (128 KiB a pair) serve all rows before the next ones
+constexpr int64_t kFewTiles = 4;    // for at most 32 rows: unpacked and used at once, in the first-level cache
+constexpr int64_t kAheadTiles = 4;  // fetched ahead in a panel that is tiles
+constexpr int64_t kAhead = kAheadTiles * kTileBytes;
+constexpr int kGatedRows = 256;  // rows whose results a gated product keeps between stretches
+
+// Tiles for up to 32 rows, 1 at least. 0-3: results, 0 and 1 of the first 16 rows, 2 and 3 of the rest; 4, 5: activations; 6, 7: weights.
+// Up to 16 rows of bf16 weights: 0-3 are results of four panels, 4 activations, 5-7 weights. Zeroes all tiles.
+void ConfigureTiles(int rows) {
+  const int first = rows < kTileMaxRows ? rows : kTileMaxRows, second = rows - first;
+  TileConfig config = FullTiles();
+  for (const int tile : {0, 1, 4}) config.Shape(tile, first, kTileMaxBytes);
+  for (const int tile : {2, 3}) config.Shape(tile, second > 0 ? second : first, kTileMaxBytes);
+  if (second > 0) config.Shape(5, second, kTileMaxBytes);
+  Visible(config);
+  _tile_loadconfig(&config);
+}
+
+SIMD_FN void LoadResult(int tile, const void* from, int64_t stride) {
+  const auto s = static_cast<size_t>(stride);
+  switch (tile) {
+    case 0: _tile_loadd(0, from, s); break;
+    case 1: _tile_loadd(1, from, s); break;
+    case 2: _tile_loadd(2, from, s); break;
+    default: _tile_loadd(3, from, s);
+  }
+}
+SIMD_FN void ZeroResult(int tile) {
+  switch (tile) {
+    case 0: _tile_zero(0); break;
+    case 1: _tile_zero(1); break;
+    case 2: _tile_zero(2); break;
+    default: _tile_zero(3);
+  }
+}
+SIMD_FN void StoreResult(int tile, void* to, int64_t stride) {
+  const auto s = static_cast<size_t>(stride);
+  switch (tile) {
+    case 0: _tile_stored(0, to, s); break;
+    case 1: _tile_stored(1, to, s); break;
+    case 2: _tile_stored(2, to, s); break;
+    default: _tile_stored(3, to, s);
+  }
+}
+
+// Where the results of a product start and where they go.
+struct Target {
+  const float* bias;  // of all columns, or null
+  bool add;
+  Mat<float> out;
+  int64_t n;
+  int Columns(int64_t panel) const { return static_cast<int>(n - panel * kPanel < kPanel ? n - panel * kPanel : kPanel); }
+};
+
+// Fills a result tile of `rows` rows from row `row` on. `going_on`: from what an earlier stretch left in out.
+void Start(int tile, const Target& t, int64_t panel, int64_t row, int rows, bool going_on) {
+  const int64_t column = panel * kPanel;
+  const int columns = t.Columns(panel);
+  const bool from_out = t.add || going_on;
+  const float* bias = going_on || t.bias == nullptr ? nullptr : t.bias + column;
+  if (!from_out && bias == nullptr) return ZeroResult(tile);
+  if (columns == kPanel && (bias == nullptr || !from_out)) {
+    if (from_out) return LoadResult(tile, t.out.row(row) + column, t.out.stride * static_cast<int64_t>(sizeof(float)));
+    return LoadResult(tile, bias, 0);  // every row the same
+  }
+  alignas(64) float block[kTileMaxRows * kTileMaxRows];
+  for (int r = 0; r < rows; ++r) {
+    F32x16 value = from_out ? LoadN(t.out.row(row + r) + column, columns) : Zero();
+    if (bias != nullptr) value = Add(value, LoadN(bias, columns));
+    Store(value, block + r * kTileMaxRows);
+  }
+  Visible(block);
+  LoadResult(tile, block, kTileMaxBytes);
+}
+
+void Finish(int tile, const Target& t, int64_t panel, int64_t row, int rows) {
+  const int64_t column = panel * kPanel;
+  const int columns = t.Columns(panel);
+  if (columns == kPanel) return StoreResult(tile, t.out.row(row) + column, t.out.stride * static_cast<int64_t>(sizeof(float)));
+  alignas(64) float block[kTileMaxRows * kTileMaxRows];
+  StoreResult(tile, block, kTileMaxBytes);
+  Visible(block);
+  for (int r = 0; r < rows; ++r) StoreN(Load(block + r * kTileMaxRows), t.out.row(row + r) + column, columns);
+}
+
+SIMD_FN void FetchTile(const uint8_t* from) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileBytes; i += 64) __builtin_prefetch(from + i);
+}
+
+// Signed bytes times unsigned ones, or pairs of bf16. Tile numbers are part of the instruction, so this cannot be a function.
+#define SGL_TILE_DOT(c, a, b) \
+  if constexpr (kBytes)       \
+    _tile_dpbsud(c, a, b);    \
+  else                        \
+    _tile_dpbf16ps(c, a, b)
+
+// Tiles 0-3 += rows of a times two panels, `tiles` tiles deep. Up to 16 rows use tiles 0 and 1 alone. kFetch: fetches weights ahead; past
+// the end they go on `next` bytes after b0 and b1.
+template <bool kFetch, bool kBytes = false>
+SIMD_FN void Multiply(int rows, const uint8_t* a, int64_t a_stride, const uint8_t* b0, const uint8_t* b1, int64_t tiles, int64_t next = 0) {
+  const auto stride = static_cast<size_t>(a_stride);
+  const int64_t skip = next - tiles * kTileBytes;
+  const auto fetch = [&](int64_t i) __attribute__((always_inline)) {
+    if constexpr (!kFetch) return;
+    const int64_t ahead = i + kAheadTiles < tiles ? kAhead : kAhead + skip;
+    FetchTile(b0 + ahead);
+    FetchTile(b1 + ahead);
+  };
+  if (rows <= kTileMaxRows) {
+    for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, b0 += kTileBytes, b1 += kTileBytes) {
+      fetch(i);
+      _tile_loadd(4, a, stride);
+      _tile_loadd(6, b0, kTileMaxBytes);
+      SGL_TILE_DOT(0, 4, 6);
+      _tile_loadd(7, b1, kTileMaxBytes);
+      SGL_TILE_DOT(1, 4, 7);
+    }
+    return;
+  }
+  const uint8_t* a1 = a + kTileMaxRows * a_stride;
+  for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, a1 += kTileMaxBytes, b0 += kTileBytes, b1 += kTileBytes) {
+    fetch(i);
+    _tile_loadd(4, a, stride);
+    _tile_loadd(6, b0, kTileMaxBytes);
+    SGL_TILE_DOT(0, 4, 6);
+    _tile_loadd(7, b1, kTileMaxBytes);
+    SGL_TILE_DOT(1, 4, 7);
+    _tile_loadd(5, a1, stride);
+    SGL_TILE_DOT(2, 5, 6);
+    SGL_TILE_DOT(3, 5, 7);
+  }
+}
+
+// At most 16 rows, weights that are tiles: four panels, so that four streams of weights are in flight.
+template <bool kBytes>
+void FourPanels(const uint8_t* a, int64_t a_stride, const uint8_t* b, int64_t panel_bytes, int64_t tiles) {
+  const auto stride = static_cast<size_t>(a_stride);
+  for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, b += kTileBytes) {
+    // Past the end of these panels come the next four.
+    const uint8_t* fetch = b + kAhead + (i + kAheadTiles < tiles ? 0 : 3 * panel_bytes);
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; ++p) FetchTile(fetch + p * panel_bytes);
+    _tile_loadd(4, a, stride);
+    _tile_loadd(5, b, kTileMaxBytes);
+    SGL_TILE_DOT(0, 4, 5);
+    _tile_loadd(6, b + panel_bytes, kTileMaxBytes);
+    SGL_TILE_DOT(1, 4, 6);
+    _tile_loadd(7, b + 2 * panel_bytes, kTileMaxBytes);
+    SGL_TILE_DOT(2, 4, 7);
+    _tile_loadd(5, b + 3 * panel_bytes, kTileMaxBytes);
+    SGL_TILE_DOT(3, 4, 5);
+  }
+}
+
+struct Problem {
+  const Activations& x;
+  const PackedMat& w;
+  UnpackTilesFn unpack;  // null: panels are tiles
+  int64_t tiles;         // of inputs
+  Problem(const Activations& activations, const PackedMat& weights)
+      : x(activations), w(weights), unpack(UnpackTilesFor(weights.format)), tiles((weights.k + 31) / 32) {}
+  const uint8_t* a(int64_t row) const { return reinterpret_cast<const uint8_t*>(x.bytes.row(row)); }
+  const uint8_t* panel(int64_t p) const { return reinterpret_cast<const uint8_t*>(w.data + p * w.panel_bytes); }
+  // Tiles [first, first + count) of panel p; `after` is the panel that will follow in this stream.
+  const uint8_t* Tiles(int64_t p, int64_t after, int64_t first, int64_t count, uint8_t* scratch) const {
+    if (unpack == nullptr) return panel(p) + first * kTileBytes;
+    unpack(w.k, {panel(p), panel(after)}, first, count, scratch);
+    return scratch;
+  }
+};
+
+// Two panels, or one twice, when only one is left; the second is then not stored.
+struct Pair {
+  int64_t panel[2];
+  bool both() const { return panel[0] != panel[1]; }
+};
+
+void StartBlock(const Target& t, Pair pair, int64_t row, int rows, bool going_on) {
+  const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
+  for (int p = 0; p < 2; ++p) {
+    Start(p, t, pair.panel[p], row, first, going_on);
+    if (rows > kTileMaxRows) Start(2 + p, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows, going_on);
+  }
+}
+void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
+  const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
+  for (int p = 0; p < (pair.both() ? 2 : 1); ++p) {
+    Finish(p, t, pair.panel[p], row, first);
+    if (rows > kTileMaxRows) Finish(2 + p, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows);
+  }
+}
+
+// Tiles 0-3 of one block of rows and all inputs: `start` has filled them.
+void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int rows) {
+  alignas(64) uint8_t scratch[2][kFewTiles * kTileBytes];
+  if (it.unpack == nullptr)
+    return Multiply<true>(rows, it.a(row), it.x.bytes.stride, it.panel(pair.panel[0]), it.panel(pair.panel[1]), it.tiles,
+                          follow * it.w.panel_bytes);
+  for (int64_t first = 0; first < it.tiles; first += kFewTiles) {
+    const int64_t count = it.tiles - first < kFewTiles ? it.tiles - first : kFewTiles;
+    const uint8_t* b[2];
+    for (int p = 0; p < 2; ++p) b[p] = it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
+    Visible(scratch);
+    Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], count);
+  }
+}
+
+void FewRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Target& t) {
+  const int rows = static_cast<int>(it.x.rows());
+  ConfigureTiles(rows);
+  int64_t panel = panel_begin;
+  if (it.unpack == nullptr && rows <= kTileMaxRows) {
+    for (; panel + 4 <= panel_end; panel += 4) {
+      for (int p = 0; p < 4; ++p) Start(p, t, panel + p, 0, rows, false);
+      FourPanels<false>(it.a(0), it.x.bytes.stride, it.panel(panel), it.w.panel_bytes, it.tiles);
+      for (int p = 0; p < 4; ++p) Finish(p, t, panel + p, 0, rows);
+    }
+  }
+  for (; panel < panel_end; panel += 2) {
+    const Pair pair = {panel, panel + 1 < panel_end ? panel + 1 : panel};
+    StartBlock(t, pair, 0, rows, false);
+    WholeDepth(it, pair, panel + 3 < panel_end ? 2 : 0, 0, rows);
+    FinishBlock(t, pair, 0, rows);
+  }
+}
+
+// One block of rows times tiles [first, first + count). The first block of a pair brings panels that are tiles from memory.
+SIMD_FN void Stretch(const Problem& it, bool brings, int64_t row, int rows, int64_t first, int64_t count, const uint8_t* const* b,
+                     int64_t follow) {
+  const uint8_t* a = it.a(row) + first * kTileMaxBytes;
+  if (brings && it.unpack == nullptr)
+    Multiply<true>(rows, a, it.x.bytes.stride, b[0], b[1], count, follow * it.w.panel_bytes);
+  else
+    Multiply<false>(rows, a, it.x.bytes.stride, b[0], b[1], count);
+}
+
+// Calls block(row, rows) for all rows in blocks of 32. configured: the rows that tiles are configured for, 0 at first.
+template <class Block>
+SIMD_FN void ForBlocks(int64_t rows, int& configured, Block block) {
+  for (int64_t row = 0; row < rows; row += kRowBlock) {
+    const int count = static_cast<int>(rows - row < kRowBlock ? rows - row : kRowBlock);
+    if (count != configured) ConfigureTiles(count);
+    configured = count;
+    block(row, count);
+  }
+}
+
+void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Target& t) {
+  alignas(64) uint8_t scratch[2][kManyTiles * kTileBytes];
+  int configured = 0;
+  for (int64_t first = 0; first < it.tiles; first += kManyTiles) {
+    const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
+    for (int64_t panel = panel_begin; panel < panel_end; panel += 2) {
+      const Pair pair = {panel, panel + 1 < panel_end ? panel + 1 : panel};
+      const int64_t follow = panel + 3 < panel_end ? 2 : 0;
+      const uint8_t* b[2];
+      for (int p = 0; p < 2; ++p)
+        b[p] = p == 1 && !pair.both() ? b[0] : it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
+      Visible(scratch);
+      ForBlocks(
+          it.x.rows(), configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
+            StartBlock(t, pair, row, rows, first > 0);
+            Stretch(it, row == 0, row, rows, first, count, b, follow);
+            FinishBlock(t, pair, row, rows);
+          });
+    }
+  }
+}
+
+// silu(gate) * up of a block of results, rounded to bf16.
+void FinishGated(const float* c, int rows, uint16_t* out, int64_t out_stride, int padding) {
+  for (int r = 0; r < rows; ++r) {
+    const F32x16 gate = Load(c + r * kRowBlock), up = Load(c + r * kRowBlock + kPanel);
+    const F32x16 silu = Div(gate, Add(Set(1.0f), Exp(Sub(Zero(), gate))));
+    uint16_t* at = out + r * out_stride;
+    StoreBF16(Mul(silu, up), at);
+    for (int i = 0; i < padding; ++i) at[kPanel + i] = 0;
+  }
+}
+
+// One tile of integers as outputs: (i * w_scale) * x_scale (+ bias) (+ out), as in any/matmul_int8.cc.
+void FinishInt8(int tile, const Activations& x, const PackedMat& w, const Target& t, int64_t panel, int64_t row, int rows) {
+  alignas(64) int32_t block[kTileMaxRows * kTileMaxRows];
+  StoreResult(tile, block, kTileMaxBytes);
+  Visible(block);
+  const int columns = t.Columns(panel);
+  const F32x16 w_scale = Load(reinterpret_cast<const float*>(w.data + panel * w.panel_bytes));
+  const F32x16 bias = t.bias == nullptr ? Zero() : LoadN(t.bias + panel * kPanel, columns);
+  const int64_t padded = (x.k + 63) / 64 * 64;
+  for (int r = 0; r < rows; ++r) {
+    float scale;
+    int32_t sum;
+    __builtin_memcpy(&scale, x.bytes.row(row + r) + padded, 4);
+    __builtin_memcpy(&sum, x.bytes.row(row + r) + padded + 4, 4);
+    const __m512i whole = _mm512_sub_epi32(_mm512_load_si512(block + r * kTileMaxRows), _mm512_set1_epi32(128 * sum));
+    F32x16 y = Mul(Mul(_mm512_cvtepi32_ps(whole), w_scale), Set(scale));
+    if (t.bias != nullptr) y = Add(y, bias);
+    float* at = t.out.row(row + r) + panel * kPanel;
+    if (t.add) y = Add(LoadN(at, columns), y);
+    StoreN(y, at, columns);
+  }
+}
+
+// Bytes times bytes: panels are tiles 64 inputs deep, results exact.
+void MultiplyInt8(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const Target& t) {
+  const int64_t tiles = (w.k + 63) / 64;
+  const auto codes = [&](int64_t panel) { return reinterpret_cast<const uint8_t*>(w.data + panel * w.panel_bytes) + kInt8ScaleBytes; };
+  const auto a = [&](int64_t row) { return reinterpret_cast<const uint8_t*>(x.bytes.row(row)); };
+  int64_t panel = panel_begin;
+  int configured = 0;
+  if (x.rows() <= kTileMaxRows) {
+    const int rows = configured = static_cast<int>(x.rows());
+    ConfigureTiles(rows);
+    for (; panel + 4 <= panel_end; panel += 4) {
+      for (int p = 0; p < 4; ++p) ZeroResult(p);
+      FourPanels<true>(a(0), x.bytes.stride, codes(panel), w.panel_bytes, tiles);
+      for (int p = 0; p < 4; ++p) FinishInt8(p, x, w, t, panel + p, 0, rows);
+    }
+  }
+  for (; panel < panel_end; panel += 2) {
+    const Pair pair = {{panel, panel + 1 < panel_end ? panel + 1 : panel}};
+    ForBlocks(
+        x.rows(), configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
+          for (int tile = 0; tile < 4; ++tile) ZeroResult(tile);
+          const uint8_t *b0 = codes(pair.panel[0]), *b1 = codes(pair.panel[1]);
+          if (row == 0)  // the others find the panels in the second-level cache
+            Multiply<true, true>(rows, a(row), x.bytes.stride, b0, b1, tiles, 2 * w.panel_bytes);
+          else
+            Multiply<false, true>(rows, a(row), x.bytes.stride, b0, b1, tiles);
+          const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
+          for (int p = 0; p < (pair.both() ? 2 : 1); ++p) {
+            FinishInt8(p, x, w, t, pair.panel[p], row, first);
+            if (rows > kTileMaxRows) FinishInt8(2 + p, x, w, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows);
+          }
+        });
+  }
+}
+
+}  // namespace
+
+Form TileForm(DType format) { return format == DType::kF32 ? Form::kFloat : format == DType::kI8 ? Form::kInt8 : Form::kBFloat; }
+
+void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
+                Mat<float> out) {
+  if (x.form == Form::kFloat) return MatMul(x, w, panel_begin, panel_end, bias, add, out);
+  const Target target = {bias, add, out, w.n};
+  const Problem it(x, w);
+  if (x.form == Form::kInt8)
+    MultiplyInt8(x, w, panel_begin, panel_end, target);
+  else if (x.rows() <= kRowBlock)
+    FewRows(it, panel_begin, panel_end, target);
+  else
+    ManyRows(it, panel_begin, panel_end, target);
+  _tile_release();
+}
+
+void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias,
+                     Mat<std::byte> out) {
+  alignas(64) uint8_t scratch[2][kManyTiles * kTileBytes];
+  alignas(64) float results[kGatedRows * kRowBlock];
+  const Problem it(x, w);
+  const int64_t width = w.n / 2, up = width / kPanel;
+  const int64_t out_stride = out.stride / 2;
+  int configured = 0;
+  for (int64_t top = 0; top < x.rows(); top += kGatedRows) {
+    const int64_t part = x.rows() - top < kGatedRows ? x.rows() - top : kGatedRows;
+    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const Pair pair = {{panel, panel + up}};
+      const int64_t follow = panel + 1 < panel_end ? 1 : 0;
+      const int padding = panel + 1 == up ? static_cast<int>((32 - width % 32) % 32) : 0;
+      uint16_t* to = reinterpret_cast<uint16_t*>(out.row(top)) + panel * kPanel;
+      const Target target = {nullptr, false, {results, part, kRowBlock, kRowBlock}, kRowBlock};
+      const auto start = [&](int64_t row, int rows, bool going_on) __attribute__((always_inline)) {
+        const Pair halves = {{0, 1}};
+        float both[kRowBlock];
+        Target from = target;
+        if (bias != nullptr) {
+          Store(Load(bias + panel * kPanel), both);
+          Store(Load(bias + width + panel * kPanel), both + kPanel);
+          Visible(both);
+          from.bias = both;
+        }
+        StartBlock(from, halves, row, rows, going_on);
+      };
+      const auto finish = [&](int64_t row, int rows, bool last) __attribute__((always_inline)) {
+        FinishBlock(target, {{0, 1}}, row, rows);
+        Visible(results);
+        if (last) FinishGated(results + row * kRowBlock, rows, to + row * out_stride, out_stride, padding);
+      };
+      if (part <= kRowBlock) {
+        const int rows = static_cast<int>(part);
+        if (rows != configured) ConfigureTiles(rows);
+        configured = rows;
+        start(0, rows, false);
+        WholeDepth(it, pair, follow, top, rows);
+        finish(0, rows, true);
+        continue;
+      }
+      for (int64_t first = 0; first < it.tiles; first += kManyTiles) {
+        const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
+        const uint8_t* b[2];
+        for (int p = 0; p < 2; ++p) b[p] = it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
+        Visible(scratch);
+        ForBlocks(
+            part, configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
+              start(row, rows, first > 0);
+              Stretch(it, row == 0, top + row, rows, first, count, b, follow);
+              finish(row, rows, first + count == it.tiles);
+            });
+      }
+    }
+  }
+  _tile_release();
+}
+
+}  // namespace sgl::KERNEL_ISA

@@ -1,0 +1,161 @@
+// Packed panels -> tiles of bf16 pairs, the one form in which the matrix unit takes all formats.
+// A code is put into the fraction of a float, x = 1 + code * 2^(position - 23), so that value = d * (code - zero) + m is one fma: with
+// d' = d * 2^(23 - position), value = fma(d', x, m - zero * d - d'). Without m all of that is exact.
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/amx/amx.h"
+#include "kernels/amx/tiles.h"
+#include "kernels/any/packed.h"
+
+namespace sgl::KERNEL_ISA {
+namespace {
+
+constexpr int64_t kAhead = 2048;  // bytes of codes fetched ahead
+constexpr int kTileBytes = kTileMaxRows * kTileMaxBytes;
+constexpr int kOne = 0x3F800000;
+
+// (a & mask) | b
+SIMD_FN __m512i AndOr(__m512i a, int mask, __m512i b) { return _mm512_ternarylogic_epi32(a, _mm512_set1_epi32(mask), b, 0xEA); }
+template <int kBits>  // left if positive
+SIMD_FN __m512i Shift(__m512i a) {
+  if constexpr (kBits > 0) return _mm512_slli_epi32(a, kBits);
+  if constexpr (kBits < 0) return _mm512_srli_epi32(a, -kBits);
+  return a;
+}
+
+// What a group of 32 inputs is unpacked with: for each of two positions of the code in the fraction, d' and the constant.
+struct Scales {
+  __m512 d[2], c[2];
+};
+template <DType kFormat>
+inline constexpr int kPosition[2] = {CodeBits(kFormat) == 8 ? 8 : 12, CodeBits(kFormat) == 8 ? 8 : 16};
+
+template <DType kFormat>
+SIMD_FN void Spread(__m512 d, __m512 m, Scales& s) {
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const float unit = static_cast<float>(1 << (23 - kPosition<kFormat>[i]));
+    s.d[i] = _mm512_mul_ps(d, _mm512_set1_ps(unit));
+    s.c[i] = _mm512_fnmadd_ps(d, _mm512_set1_ps(unit + static_cast<float>(CodeZero(kFormat))), m);
+  }
+}
+
+// The scales of group g; halves[1] is set apart for Q6_K alone.
+template <DType kFormat>
+SIMD_FN void LoadScales(const uint8_t* scales, int64_t group, Scales* halves) {
+  __m512 d, m = _mm512_setzero_ps();
+  if constexpr (!IsKQuant(kFormat)) {
+    const auto* at = reinterpret_cast<const uint16_t*>(scales + group * (HasMin(kFormat) ? 64 : 32));
+    d = LoadF16(at);
+    if constexpr (HasMin(kFormat)) m = LoadF16(at + 16);
+  } else {
+    const uint8_t* super = scales + group / 8 * kSuperScaleBytes;
+    const uint8_t* sub = super + 64 + group % 8 * 32;
+    const __m512 unit = LoadF16(reinterpret_cast<const uint16_t*>(super));
+    if constexpr (HasMin(kFormat)) {
+      d = _mm512_mul_ps(unit, LoadU8(sub));
+      m = _mm512_mul_ps(LoadF16(reinterpret_cast<const uint16_t*>(super + 32)), LoadU8(sub + 16));
+      m = _mm512_sub_ps(_mm512_setzero_ps(), m);
+    } else {
+      d = _mm512_mul_ps(unit, LoadI8(reinterpret_cast<const int8_t*>(sub)));
+      Spread<kFormat>(_mm512_mul_ps(unit, LoadI8(reinterpret_cast<const int8_t*>(sub + 16))), m, halves[1]);
+    }
+  }
+  Spread<kFormat>(d, m, halves[0]);
+}
+
+// Input 4 * kQuad + kByte of the group as floats of all columns. codes: the group's vectors (see packed.h).
+template <DType kFormat, int kQuad, int kByte>
+SIMD_FN __m512 Value(const __m512i* codes, const Scales* halves) {
+  constexpr int kBits = CodeBits(kFormat);
+  constexpr int kFrom = kBits == 8 ? 8 * kByte : 8 * kByte + 4 * (kQuad / 4);
+  // The position that shares its shift with a neighbour: 0 4 8 12 16 20 24 28 go to 12 12 16 12 16 12 16 12.
+  constexpr int kWhich = kBits != 8 && (kFrom == 8 || kFrom == 16 || kFrom == 24) ? 1 : 0;
+  constexpr int kTo = kPosition<kFormat>[kWhich];
+  constexpr int kMask = kBits == 8 ? 255 : 15;
+  __m512i x = AndOr(Shift<kTo - kFrom>(codes[kBits == 8 ? kQuad : kQuad % 4]), kMask << kTo, _mm512_set1_epi32(kOne));
+  if constexpr (kBits == 5) x = AndOr(Shift<kTo + 4 - (8 * kByte + kQuad)>(codes[4]), 1 << (kTo + 4), x);
+  if constexpr (kBits == 6) x = AndOr(Shift<kTo + 4 - (8 * kByte + 2 * (kQuad % 4))>(codes[4 + kQuad / 4]), 3 << (kTo + 4), x);
+  const Scales& s = halves[kFormat == DType::kQ6_K ? kQuad / 4 : 0];
+  return _mm512_fmadd_ps(_mm512_castsi512_ps(x), s.d[kWhich], s.c[kWhich]);
+}
+
+// Two rows of floats -> one row of pairs.
+SIMD_FN void StorePairs(__m512 even, __m512 odd, __m512i interleave, uint8_t* dst) {
+  const __m512i both = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even));
+  _mm512_store_si512(dst, _mm512_permutexvar_epi16(interleave, both));
+}
+SIMD_FN __m512i InterleaveHalves() {
+  alignas(64) uint16_t order[32];
+  for (int i = 0; i < 16; ++i) {
+    order[2 * i] = static_cast<uint16_t>(i);
+    order[2 * i + 1] = static_cast<uint16_t>(16 + i);
+  }
+  return _mm512_load_si512(order);
+}
+
+template <DType kFormat, int kQuad>
+SIMD_FN void StoreQuad(const __m512i* codes, const Scales* halves, __m512i interleave, uint8_t* dst) {
+  StorePairs(Value<kFormat, kQuad, 0>(codes, halves), Value<kFormat, kQuad, 1>(codes, halves), interleave, dst + 2 * kQuad * 64);
+  StorePairs(Value<kFormat, kQuad, 2>(codes, halves), Value<kFormat, kQuad, 3>(codes, halves), interleave, dst + (2 * kQuad + 1) * 64);
+}
+
+template <DType kFormat>
+void UnpackBlocks(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst) {
+  constexpr int kVectors = CodeBytes(kFormat) / 64;
+  const int64_t scale_bytes = PaddedScaleBytes(kFormat, k), code_bytes = k / kGroup * CodeBytes(kFormat);
+  const __m512i interleave = InterleaveHalves();
+  for (int64_t group = first; group < first + count; ++group, dst += kTileBytes) {
+    const uint8_t* at = panel.data + scale_bytes + group * CodeBytes(kFormat);
+    const int64_t ahead = group * CodeBytes(kFormat) + kAhead;
+    const uint8_t* fetch = ahead < code_bytes ? panel.data + scale_bytes + ahead : panel.next + scale_bytes + (ahead - code_bytes);
+    __m512i codes[kVectors];
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) {
+      __builtin_prefetch(fetch + i * 64);
+      codes[i] = _mm512_loadu_si512(at + i * 64);
+    }
+    __builtin_prefetch(panel.next + group * (scale_bytes / (k / kGroup)));
+    Scales halves[2];
+    LoadScales<kFormat>(panel.data, group, halves);
+    StoreQuad<kFormat, 0>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 4>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 1>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 5>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 2>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 6>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 3>(codes, halves, interleave, dst);
+    StoreQuad<kFormat, 7>(codes, halves, interleave, dst);
+  }
+}
+
+// fp16 rows. The last tile's missing inputs are zeros.
+void UnpackF16(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst) {
+  const __m512i interleave = InterleaveHalves();
+  for (int64_t row = first * 16; row < (first + count) * 16; ++row, dst += kTileMaxBytes) {
+    const uint8_t* at = panel.data + row * 64;
+    __builtin_prefetch(row * 64 + kAhead < k * 32 ? at + kAhead : panel.next + (row * 64 + kAhead - k * 32));
+    __m512 even = _mm512_setzero_ps(), odd = even;
+    if (2 * row < k) even = LoadF16(reinterpret_cast<const uint16_t*>(at));
+    if (2 * row + 1 < k) odd = LoadF16(reinterpret_cast<const uint16_t*>(at + 32));
+    StorePairs(even, odd, interleave, dst);
+  }
+}
+
+}  // namespace
+
+UnpackTilesFn UnpackTilesFor(DType format) {
+  switch (format) {
+    case DType::kF16: return UnpackF16;
+    case DType::kQ8_0: return UnpackBlocks<DType::kQ8_0>;
+    case DType::kQ4_0: return UnpackBlocks<DType::kQ4_0>;
+    case DType::kQ4_1: return UnpackBlocks<DType::kQ4_1>;
+    case DType::kQ5_0: return UnpackBlocks<DType::kQ5_0>;
+    case DType::kQ5_1: return UnpackBlocks<DType::kQ5_1>;
+    case DType::kQ4_K: return UnpackBlocks<DType::kQ4_K>;
+    case DType::kQ5_K: return UnpackBlocks<DType::kQ5_K>;
+    case DType::kQ6_K: return UnpackBlocks<DType::kQ6_K>;
+    default: return nullptr;
+  }
+}
+
+}  // namespace sgl::KERNEL_ISA

@@ -1,0 +1,25 @@
+// How a server reads its model's answers (--tool-call-parser, --reasoning-parser), and how one request's answers are read.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <string>
+
+#include "base/result.h"
+#include "serve/api/chat_output.h"
+#include "serve/api/chat_prompt.h"
+
+namespace sgl {
+
+// The names given, or with "auto" what the chat template tells; "none" and "" stand for no parser. Errors: an unknown name.
+Result<std::string> ResolveToolFormat(const std::string& name, std::string_view chat_template);
+Result<std::string> ResolveReasoningFormat(const std::string& name, std::string_view chat_template);
+
+// Functions out of a request's tools, schemas' types by JSON's names.
+std::shared_ptr<const ToolSet> FunctionsOf(const Json& tools, bool forward_unknown);
+
+// For answers to `prompt`, rendered as `rendered`.
+ChatFormat MakeChatFormat(const ChatPrompt& prompt, const RenderedChat& rendered, ApiContext& context);
+
+// True if tags of the format are special tokens: the answer's text must have them.
+bool WritesSpecialTokens(const ReasoningFormat& format, const Tokenizer& tokenizer);
+
+}  // namespace sgl

@@ -1,0 +1,33 @@
+// What a request's tool_choice asks of the answer, as a constraint for the grammar.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <optional>
+#include <string>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "text/tools/tool_parser.h"
+
+namespace sgl {
+
+// At most one of the strings is not empty; both empty: nothing to enforce.
+struct ToolConstraint {
+  std::string structural_tag, json_schema;
+  bool forced_list = false;  // calls come as a JSON list, not in the model's own format
+};
+
+struct ToolDemand {
+  enum class Choice { kAuto, kRequired, kNamed } choice = Choice::kAuto;
+  std::string name = {};  // kNamed: one of the functions
+  bool parallel = true;   // more than one call is fine
+  int strict_level = 0;   // SGLANG_TOOL_STRICT_LEVEL: 1: names are enforced with auto as well; 2: parameters, too
+  bool as_list = false;   // calls come as a list even if the format has tags: they are special tokens, which no grammar writes
+};
+
+// kAuto: text with calls as the format writes them, whose strict functions (and with a level of 2 all) have the parameters of their
+// schema; only if a function is strict or the level says so, and the format can be enforced. kRequired, kNamed: nothing but calls, each
+// with the parameters of its schema; as the format writes them if that can be enforced, else as a JSON list. Errors: schemas whose $defs
+// contradict one another.
+Result<ToolConstraint> ConstrainTools(const ToolSet& tools, const ToolFormat* format, const ToolDemand& demand);
+
+}  // namespace sgl

@@ -1,0 +1,264 @@
+// Every tool-call format, one line each, and how a chat template tells which it is.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "text/tools/gemma.h"
+#include "text/tools/harmony.h"
+#include "text/tools/json_calls.h"
+#include "text/tools/named_json.h"
+#include "text/tools/pythonic.h"
+#include "text/tools/tagged_params.h"
+#include "text/tools/tool_parser.h"
+
+namespace sgl {
+namespace tools {
+namespace {
+
+using Strip = TaggedParamsStyle::Strip;
+
+const JsonCallsStyle kHermes{.begins = {"<tool_call>"}, .end = "</tool_call>"};
+const JsonCallsStyle kTrinity{.begins = {"<tool_call>"}, .end = "</tool_call>", .drop = {"<think>", "</think>"}};
+const JsonCallsStyle kLlama3{.begins = {"<|python_tag|>"}, .bare_object = true, .separator = ';'};
+const JsonCallsStyle kMistral{.begins = {"[TOOL_CALLS]"}, .arguments_begin = "[ARGS]", .id_begin = "[CALL_ID]"};
+const JsonCallsStyle kInternS1{.begins = {"<|action_start|> <|plugin|>"}, .end = "<|action_end|>"};
+const JsonCallsStyle kGigaChat3{
+    .begins = {"<|message_sep|>function call<|role_sep|>\n", "function call<|role_sep|>\n", "<|function_call|>"},
+    .drop = {"<|message_sep|>"}};
+const JsonCallsStyle kJsonArray{.bare_object = true, .bare_list = true};
+
+const NamedJsonStyle kDeepSeekV3{.section_begin = "<｜tool▁calls▁begin｜>",
+                                 .section_end = "<｜tool▁calls▁end｜>",
+                                 .call_begin = "<｜tool▁call▁begin｜>",
+                                 .call_end = "<｜tool▁call▁end｜>",
+                                 .kind_end = "<｜tool▁sep｜>",
+                                 .name_end = {"\n", "```json"},
+                                 .fence_begin = "```json",
+                                 .fence_end = "```"};
+const NamedJsonStyle kDeepSeekV31{.section_begin = "<｜tool▁calls▁begin｜>",
+                                  .section_end = "<｜tool▁calls▁end｜>",
+                                  .call_begin = "<｜tool▁call▁begin｜>",
+                                  .call_end = "<｜tool▁call▁end｜>",
+                                  .name_end = {"<｜tool▁sep｜>", ""}};
+const NamedJsonStyle kKimiK2{.section_begin = "<|tool_calls_section_begin|>",
+                             .section_end = "<|tool_calls_section_end|>",
+                             .call_begin = "<|tool_call_begin|>",
+                             .call_end = "<|tool_call_end|>",
+                             .name_end = {"<|tool_call_argument_begin|>", ""},
+                             .numbered = true};
+
+const TaggedParamsStyle kQwen3Coder{.section_begin = {"<tool_call>"},
+                                    .section_end = {"</tool_call>"},
+                                    .call_begin = {"<function="},
+                                    .call_end = {"</function>"},
+                                    .name_end = {">"},
+                                    .param_begin = {"<parameter="},
+                                    .key_end = {{">"}},
+                                    .value_end = {"</parameter>"},
+                                    .value_ends_itself = true,
+                                    .strip = Strip::kNewline};
+const TaggedParamsStyle kMimo{.section_begin = {"<tool_call>"},
+                              .section_end = {"</tool_call>"},
+                              .call_begin = {"<function="},
+                              .call_end = {"</function>"},
+                              .name_end = {">"},
+                              .param_begin = {"<parameter="},
+                              .key_end = {{">"}},
+                              .value_end = {"</parameter>"},
+                              .unescape = true};
+TaggedParamsStyle ArgKeyStyle(Strip strip) {
+  return {.call_begin = {"<tool_call>"},
+          .call_end = {"</tool_call>"},
+          .name_end = {"\n"},
+          .name_ends_itself = true,
+          .param_begin = {"<arg_key>"},
+          .key_end = {{"</arg_key>"}},
+          .value_begin = "<arg_value>",
+          .value_end = {"</arg_value>"},
+          .strip = strip,
+          .guess = true};
+}
+const TaggedParamsStyle kGlm = ArgKeyStyle(Strip::kNothing), kPoolside = ArgKeyStyle(Strip::kNewline);
+const TaggedParamsStyle kHunyuan{.section_begin = {"<tool_calls>"},
+                                 .section_end = {"</tool_calls>"},
+                                 .call_begin = {"<tool_call>"},
+                                 .call_end = {"</tool_call>"},
+                                 .name_end = {"<tool_sep>"},
+                                 .name_ends_itself = true,
+                                 .param_begin = {"<arg_key>"},
+                                 .key_end = {{"</arg_key>"}},
+                                 .value_begin = "<arg_value>",
+                                 .value_end = {"</arg_value>"},
+                                 .guess = true};
+const TaggedParamsStyle kMinimaxM2{.section_begin = {"<minimax:tool_call>"},
+                                   .section_end = {"</minimax:tool_call>"},
+                                   .call_begin = {"<invoke name=\""},
+                                   .call_end = {"</invoke>"},
+                                   .name_end = {"\">"},
+                                   .param_begin = {"<parameter name=\""},
+                                   .key_end = {{"\">"}},
+                                   .value_end = {"</parameter>"},
+                                   .strip = Strip::kNewline};
+const TaggedParamsStyle kStep3{
+    .section_begin = {"<｜tool_calls_begin｜>"},
+    .section_end = {"<｜tool_calls_end｜>"},
+    .call_begin = {"<steptml:invoke name=\""},
+    .call_end = {"</steptml:invoke>"},
+    .noise = {"<｜tool_call_begin｜>function<｜tool_sep｜>", "<｜tool_call_begin｜>", "<｜tool_sep｜>", "<｜tool_call_end｜>"},
+    .name_end = {"\">"},
+    .param_begin = {"<steptml:parameter name=\""},
+    .key_end = {{"\">"}},
+    .value_end = {"</steptml:parameter>"},
+    .strip = Strip::kSpace};
+const TaggedParamsStyle kMiniCpm5{.call_begin = {"<function name=\""},
+                                  .call_end = {"</function>"},
+                                  .name_end = {"\">"},
+                                  .param_begin = {"<param name=\""},
+                                  .key_end = {{"\">"}},
+                                  .value_end = {"</param>"},
+                                  .strip = Strip::kSpace,
+                                  .guess = true,
+                                  .cdata_begin = "<![CDATA[",
+                                  .cdata_end = "]]>"};
+// DeepSeek's markup, of which models sometimes leave the ｜DSML｜ out.
+TaggedParamsStyle DsmlStyle(std::vector<std::string_view> begin, std::vector<std::string_view> end) {
+  return {.section_begin = std::move(begin),
+          .section_end = std::move(end),
+          .call_begin = {"<｜DSML｜invoke name=\"", "<invoke name=\""},
+          .call_end = {"</｜DSML｜invoke>", "</invoke>"},
+          .name_end = {"\">"},
+          .param_begin = {"<｜DSML｜parameter name=\"", "<parameter name=\""},
+          .key_end = {{"\" string=\"true\">", KeySays::kString}, {"\" string=\"false\">", KeySays::kJson}},
+          .value_end = {"</｜DSML｜parameter>", "</parameter>"},
+          .json_body = true};
+}
+const TaggedParamsStyle kDeepSeekV32 =
+    DsmlStyle({"<｜DSML｜function_calls>", "<function_calls>"}, {"</｜DSML｜function_calls>", "</function_calls>"});
+const TaggedParamsStyle kDeepSeekV4 = DsmlStyle({"<｜DSML｜tool_calls>", "<tool_calls>"}, {"</｜DSML｜tool_calls>", "</tool_calls>"});
+
+const PythonicStyle kPythonic{.drop = {"<|python_start|>", "<|python_end|>"}};
+const PythonicStyle kLfm2{.begin = "<|tool_call_start|>", .end = "<|tool_call_end|>"};
+
+using Parser = std::unique_ptr<ToolParser>;
+using Tools = std::shared_ptr<const ToolSet>;
+
+template <class P, const auto& style>
+Parser Make(Tools tools, ToolMode mode) {
+  return std::make_unique<P>(style, std::move(tools), mode);
+}
+template <class P>
+Parser MakePlain(Tools tools, ToolMode mode) {
+  return std::make_unique<P>(std::move(tools), mode);
+}
+
+ToolTag HermesTag(const std::string& name) {
+  return {"<tool_call>\n{\"name\": \"" + name + "\", \"arguments\": ", "}\n</tool_call>", "<tool_call>"};
+}
+
+constexpr ToolFormat kFormats[] = {
+    {"deepseekv3", Make<NamedJson, kDeepSeekV3>, nullptr, ""},
+    {"deepseekv31", Make<NamedJson, kDeepSeekV31>, nullptr, ""},
+    {"deepseekv32", Make<TaggedParams, kDeepSeekV32>, nullptr, ""},
+    {"deepseekv4", Make<TaggedParams, kDeepSeekV4>, nullptr, ""},
+    {"gemma4", MakePlain<Gemma>, nullptr, ""},
+    {"gigachat3", Make<JsonCalls, kGigaChat3>, nullptr, ""},
+    {"glm", Make<TaggedParams, kGlm>, nullptr, ""},
+    {"glm45", Make<TaggedParams, kGlm>, nullptr, ""},
+    {"glm47", Make<TaggedParams, kGlm>, nullptr, ""},
+    {"gpt-oss", MakePlain<Harmony>, nullptr, ""},
+    {"hermes", Make<JsonCalls, kHermes>, HermesTag, "\n"},
+    {"hunyuan", Make<TaggedParams, kHunyuan>, nullptr, ""},
+    {"interns1", Make<JsonCalls, kInternS1>, nullptr, ""},
+    {"kimi_k2", Make<NamedJson, kKimiK2>, nullptr, ""},
+    {"lfm2", Make<Pythonic, kLfm2>, nullptr, ""},
+    {"llama3", Make<JsonCalls, kLlama3>, nullptr, ""},
+    {"mimo", Make<TaggedParams, kMimo>, nullptr, ""},
+    {"minicpm5", Make<TaggedParams, kMiniCpm5>, nullptr, ""},
+    {"minimax-m2", Make<TaggedParams, kMinimaxM2>, nullptr, ""},
+    {"mistral", Make<JsonCalls, kMistral>, nullptr, ""},
+    {"poolside_v1", Make<TaggedParams, kPoolside>, nullptr, ""},
+    {"pythonic", Make<Pythonic, kPythonic>, nullptr, ""},
+    {"qwen", Make<JsonCalls, kHermes>, HermesTag, "\n"},
+    {"qwen25", Make<JsonCalls, kHermes>, HermesTag, "\n"},
+    {"qwen3_coder", Make<TaggedParams, kQwen3Coder>, nullptr, ""},
+    {"step3", Make<TaggedParams, kStep3>, nullptr, ""},
+    {"step3p5", Make<TaggedParams, kQwen3Coder>, nullptr, ""},
+    {"trinity", Make<JsonCalls, kTrinity>, HermesTag, "\n"},
+};
+constexpr ToolFormat kForced{"json_array", Make<JsonCalls, kJsonArray>, nullptr, ""};
+
+// The first line whose every word stands in the template decides; no format: one that we do not have.
+struct Sign {
+  std::string_view format, word, and_word;
+};
+constexpr Sign kSigns[] = {
+    {"", "<seed:tool_call>", ""},
+    {"", "]<]minimax[>[", ""},
+    {"", "<tool_calls>[", ""},
+    {"", "<function=", "<|python_tag|>"},
+    {"gpt-oss", "<|channel|>analysis<|message|>", "functions."},
+    {"kimi_k2", "<|tool_call_argument_begin|>", ""},
+    {"step3", "steptml:invoke", ""},
+    {"deepseekv32", "｜DSML｜", "function_calls>"},
+    {"deepseekv4", "｜DSML｜", "tool_calls>"},
+    {"deepseekv3", "<｜tool▁calls▁begin｜>", "```json"},
+    {"deepseekv31", "<｜tool▁calls▁begin｜>", ""},
+    {"minimax-m2", "<minimax:tool_call>", ""},
+    {"minimax-m2", "minimax:tool_call", ""},
+    {"gemma4", "<|tool_call>", ""},
+    {"gigachat3", "<|function_call|>", ""},
+    {"gigachat3", "function call<|role_sep|>", ""},
+    {"lfm2", "<|tool_call_start|>", ""},
+    {"lfm2", "<|tool_list_start|>", ""},
+    {"interns1", "<|action_start|>", "<|plugin|>"},
+    {"mistral", "[TOOL_CALLS]", ""},
+    {"hunyuan", "<tool_calls>", "<tool_sep>"},
+    {"glm45", "<arg_key>", "<tool_call>"},
+    {"qwen3_coder", "<function=", "<parameter="},
+    {"minicpm5", "<function name=", "<param name="},
+    {"hermes", "<tool_call>", ""},
+    {"pythonic", "<|python_start|>", ""},
+    {"pythonic", "func_name1(params_name1=params_value1", ""},
+    {"llama3", "<|python_tag|>", ""},
+    {"llama3", "<|start_header_id|>", "\"parameters\""},
+};
+
+}  // namespace
+}  // namespace tools
+
+std::span<const ToolFormat> ToolFormats() { return tools::kFormats; }
+
+const ToolFormat* FindToolFormat(std::string_view name) {
+  for (const ToolFormat& format : tools::kFormats)
+    if (format.name == name) return &format;
+  return name == tools::kForced.name ? &tools::kForced : nullptr;
+}
+
+std::string_view DetectToolFormat(std::string_view chat_template) {
+  for (const tools::Sign& sign : tools::kSigns)
+    if (chat_template.find(sign.word) != chat_template.npos && chat_template.find(sign.and_word) != chat_template.npos) return sign.format;
+  return "";
+}
+
+int ToolSet::Find(std::string_view name) const {
+  const auto found = std::find_if(functions.begin(), functions.end(), [&](const ToolFunction& f) { return f.name == name; });
+  return found == functions.end() ? -1 : static_cast<int>(found - functions.begin());
+}
+
+ParsedText ParseToolCalls(const ToolFormat& format, std::shared_ptr<const ToolSet> tools, std::string_view text) {
+  const std::unique_ptr<ToolParser> parser = format.make(std::move(tools), ToolMode::kWhole);
+  std::vector<ToolEvent> events;
+  parser->Push(text, events);
+  parser->Finish(events);
+  ParsedText out;
+  for (const ToolEvent& event : events) {
+    if (event.kind == ToolEvent::Kind::kText)
+      out.text += event.text;
+    else if (event.kind == ToolEvent::Kind::kCall)
+      out.calls.push_back({event.text, ""});
+    else
+      out.calls.back().arguments += event.text;
+  }
+  return out;
+}
+
+}  // namespace sgl

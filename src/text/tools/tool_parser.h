@@ -1,0 +1,85 @@
+// Tool calls in what a model writes: from text, as it streams, to calls and the text around them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+
+namespace sgl {
+
+// A function that the model may call.
+struct ToolFunction {
+  std::string name;
+  Json parameters;  // its JSON schema; null: none given
+  bool strict = false;
+};
+
+struct ToolSet {
+  std::vector<ToolFunction> functions;
+  bool forward_unknown = false;  // calls of functions that are not in the list are calls all the same
+  // Place in `functions`, -1 if it is not there.
+  int Find(std::string_view name) const;
+};
+
+struct ToolEvent {
+  enum class Kind {
+    kText,       // more of the text around the calls
+    kCall,       // a call begins; text: the function's name
+    kArguments,  // more of that call's arguments: a piece of a JSON object
+  };
+  Kind kind = Kind::kText;
+  int call = -1;  // 0, 1, 2... in the order of the text
+  std::string text;
+};
+
+// When a call becomes one. kStream: as soon as its name is known and its arguments begin; should they break off, the call stays without
+// the rest. kWhole: when it is complete; what breaks off stays text. Both say the same about every complete call.
+enum class ToolMode { kStream, kWhole };
+
+// One answer's parser. The events depend on the text alone, not on how it is cut into pieces: neighbours of one kind (and call) joined,
+// they are the same for any cut. The arguments of a call are at any time the start of a JSON object, and in the end a complete one,
+// unless the text broke off or broke the rules (kStream). Calls of unknown functions, and what is no call after all, are text; after a
+// first call they are left out. White space alone between calls is left out. Never fails; O(bytes). Thread: whoever owns it.
+class ToolParser {
+ public:
+  virtual ~ToolParser() = default;
+  virtual void Push(std::string_view text, std::vector<ToolEvent>& out) = 0;
+  virtual void Finish(std::vector<ToolEvent>& out) = 0;  // the text has ended
+};
+
+// What one call looks like when a grammar writes it: begin, a JSON object of arguments, end.
+struct ToolTag {
+  std::string begin, end, trigger;  // trigger: how every begin starts
+};
+
+// A tool-call format by its --tool-call-parser name.
+struct ToolFormat {
+  std::string_view name;
+  std::unique_ptr<ToolParser> (*make)(std::shared_ptr<const ToolSet> tools, ToolMode mode);
+  // How a grammar has to write a call of `function`; null: this format cannot be forced that way.
+  ToolTag (*tag)(const std::string& function);
+  std::string_view separator;  // between two forced calls
+};
+
+// Every format, in the order of --help.
+std::span<const ToolFormat> ToolFormats();
+// Null if there is none of that name. "json_array" (what a forced call becomes where the format has no tag) is found, but not listed.
+const ToolFormat* FindToolFormat(std::string_view name);
+// The format that a chat template asks its model to write; "" if it does not speak of any that we know.
+std::string_view DetectToolFormat(std::string_view chat_template);
+
+// The whole of a text at once.
+struct ParsedCall {
+  std::string name, arguments;
+};
+struct ParsedText {
+  std::string text;
+  std::vector<ParsedCall> calls;
+};
+ParsedText ParseToolCalls(const ToolFormat& format, std::shared_ptr<const ToolSet> tools, std::string_view text);
+
+}  // namespace sgl
