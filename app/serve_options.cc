@@ -77,7 +77,7 @@ void VisitModel(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
-  field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
+  field("threads", engine.threads, "compute threads; unset: one per core we may use", OptionTrait::kZeroIsUnset, Range{1, 1024});
 }
 
 // "auto", "none" and the names of every format.
@@ -103,7 +103,8 @@ void VisitHttp(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("served-model-name", o.engine.served_model_name, "the model's name in the API, without ':'; unset: the model path",
         OptionTrait::kZeroIsUnset);
-  field("chat-template", o.chat_template, "a .jinja or .json file, or chatml, llama-2, llama-3, plain, deepseek-v3.2; unset: the model's",
+  field("chat-template", o.chat_template,
+        "a .jinja or .json file, or a name: chatml, llama-2, llama-3, mistral, deepseek-v3.2...; unset: the model's",
         OptionTrait::kZeroIsUnset);
   field("tool-call-parser", api.tool_call_parser, "how the model writes tool calls; auto: what its chat template shows",
         Formats(ToolFormats()));

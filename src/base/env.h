@@ -110,6 +110,7 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Int, TraceLevel, "SGLANG_TRACE_LEVEL", "3", "detail of traces; 0: none")                                                               \
   X(Int, OtlpDelayMillis, "SGLANG_OTLP_EXPORTER_SCHEDULE_DELAY_MILLIS", "500", "longest wait of a span before it is sent")                 \
   X(Int, OtlpBatch, "SGLANG_OTLP_EXPORTER_MAX_EXPORT_BATCH_SIZE", "64", "spans per export")                                                \
+  X(Str, ProfilerDir, "SGLANG_TORCH_PROFILER_DIR", "/tmp", "where profiles go unless the request says")                                    \
   X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                                \
   X(Bool, RunOnce, "SGLANG_RUN_ONCE", "false", "./run stops after its first answer")
 

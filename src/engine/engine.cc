@@ -372,6 +372,7 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
     ActiveRequest& active = *active_.at(Index(row.id));
     if (const std::optional<Duration> waited = active.OnScheduled(row, now)) {
       probe_.queue_time.Observe(Seconds(*waited));
+      if (profiler_.active()) profiler_.Overlapping("waiting " + active.request().rid, "queue", now - *waited, now);
       if (active.request().progress) active.DeliverProgress(row.first_pos);
     }
     AddWanted(static_cast<int32_t>(r), row, active);
@@ -424,6 +425,7 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
 }
 
 bool Engine::Impl::Step() {
+  const TimePoint step_begin = clock_.Now();
   PollGrammars();
   if (paused_) {
     End(scheduler_->SweepAborts());
@@ -444,6 +446,10 @@ bool Engine::Impl::Step() {
 
   steps_begun_.fetch_add(1, std::memory_order_relaxed);
   if (sleep_per_step_s_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(sleep_per_step_s_));
+  const bool profiled = profiler_.active();
+  const bool prefills = std::any_of(plan.rows.begin(), plan.rows.end(), [](const PlanRow& row) { return row.prefill; });
+  const char* what = prefills ? "prefill" : "decode";
+  const Json about = profiled ? Json().Set("sequences", static_cast<int64_t>(plan.rows.size())).Set("tokens", plan.tokens) : Json();
   const TimePoint begin = clock_.Now();
   try {
     RunModel(plan);
@@ -470,6 +476,13 @@ bool Engine::Impl::Step() {
   for (const auto& [id, computed] : progressed_)
     if (scheduler_->knows(id) && active_.at(Index(id))->request().progress) active_.at(Index(id))->DeliverProgress(computed);
   End(ended);
+  if (profiled) {
+    profiler_.Event(what, "engine", step_begin, clock_.Now(), about);
+    profiler_.Event("plan", "engine", step_begin, begin);
+    profiler_.Event("run", "engine", begin, end);
+    profiler_.Event("commit and deliver", "engine", end, clock_.Now());
+  }
+  profiler_.StepDone();
 #ifndef NDEBUG
   scheduler_->CheckInvariants();
 #endif
@@ -619,6 +632,7 @@ EngineStats Engine::stats() const {
   return impl_->stats_;
 }
 const EngineProbe& Engine::probe() const { return impl_->probe_; }
+Profiler& Engine::profiler() { return impl_->profiler_; }
 std::shared_ptr<const Tokenizer> Engine::tokenizer() const { return impl_->loaded_.tokenizer; }
 const std::string& Engine::chat_template() const { return impl_->loaded_.chat_template; }
 

@@ -17,6 +17,7 @@
 #include "engine/control.h"
 #include "engine/probe.h"
 #include "engine/sampler.h"
+#include "obs/profiler.h"
 #include "sched/request.h"
 #include "sched/scheduler.h"
 #include "tensor/dtype.h"
@@ -152,6 +153,7 @@ class Engine {
   EngineBeat beat() const;           // Thread: any
   EngineStats stats() const;         // Thread: any; a snapshot
   const EngineProbe& probe() const;  // lives as long as the engine
+  Profiler& profiler();              // likewise
   std::shared_ptr<const Tokenizer> tokenizer() const;
   const std::string& chat_template() const;  // "" if the model has none
 

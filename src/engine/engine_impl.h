@@ -194,6 +194,7 @@ struct Engine::Impl {
   std::vector<std::exception_ptr> task_errors_;
   StepLog step_log_;
   EngineProbe probe_;
+  Profiler profiler_;
   bool was_idle_ = false;
   std::thread thread_;  // last: starts when everything else is there
 };

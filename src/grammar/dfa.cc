@@ -260,8 +260,8 @@ void AppendUtf8Sequences(CodeRange range, std::vector<ByteSequence>& out) {
       }
     }
   std::string low, high;
-  AppendCodePoint(low, range.first);
-  AppendCodePoint(high, range.last);
+  SpellCodePoint(low, range.first);
+  SpellCodePoint(high, range.last);
   ByteSequence sequence;
   for (size_t i = 0; i < low.size(); ++i) sequence.push_back({static_cast<uint8_t>(low[i]), static_cast<uint8_t>(high[i])});
   out.push_back(std::move(sequence));

@@ -126,6 +126,7 @@ Result<std::shared_ptr<const Grammar>> Grammar::Compile(const GrammarKey& key, c
     }
     case GrammarKind::kStructuralTag: return CompileTag(key.text, options, std::move(vocabulary), budget);
   }
+  return Internal("unknown kind of grammar");
 }
 
 }  // namespace sgl

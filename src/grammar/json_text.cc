@@ -70,7 +70,7 @@ bool JsonMachine::TextByte(State& s, uint8_t b) const {
 
 bool JsonMachine::TextCode(State& s, uint32_t code) const {
   std::string bytes;
-  AppendCodePoint(bytes, code);
+  SpellCodePoint(bytes, code);
   for (const char c : bytes)
     if (!TextByte(s, static_cast<uint8_t>(c))) return false;
   return true;

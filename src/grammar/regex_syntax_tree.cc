@@ -308,7 +308,7 @@ uint32_t ReadCodePoint(std::string_view text, size_t* at) {
   return good ? code : 0xFFFD;
 }
 
-void AppendCodePoint(std::string& out, uint32_t code) {
+void SpellCodePoint(std::string& out, uint32_t code) {
   const auto put = [&](uint32_t b) { out += static_cast<char>(b); };
   if (code < 0x80) {
     put(code);

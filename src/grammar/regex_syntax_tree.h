@@ -56,7 +56,7 @@ Result<RegexTree> ParseRegex(std::string_view pattern);
 
 // One code point of valid UTF-8 at text[*at], which moves behind it; bad bytes read as U+FFFD.
 uint32_t ReadCodePoint(std::string_view text, size_t* at);
-void AppendCodePoint(std::string& out, uint32_t code);
+void SpellCodePoint(std::string& out, uint32_t code);
 
 // \d, \w, \s as the parser above reads them; 'd', 'w', 's'.
 CodeSet NamedClass(char name);

@@ -24,6 +24,7 @@ class Backend {
   virtual const EngineInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
   virtual std::vector<const EngineProbe*> probes() const = 0;  // one per replica
+  virtual Profiler& profiler() = 0;
   virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
 };
 

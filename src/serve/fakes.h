@@ -203,6 +203,7 @@ class FakeBackend final : public Backend {
   const EngineInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
   std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
+  Profiler& profiler() override { return profiler_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 
   // Fills in totals; with `finish` the sink is destroyed, as the engine does.
@@ -231,6 +232,7 @@ class FakeBackend final : public Backend {
   EngineInfo info_;
   EngineStats stats_;
   EngineProbe probe_;
+  Profiler profiler_;
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();

@@ -220,6 +220,7 @@ class EchoBackend final : public Backend {
   const EngineInfo& info() const override { return info_; }
   EngineStats stats() const override { return {}; }
   std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
+  Profiler& profiler() override { return profiler_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 
  private:
@@ -251,6 +252,7 @@ class EchoBackend final : public Backend {
   EngineInfo info_;
   std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();
   EngineProbe probe_;
+  Profiler profiler_;
   std::atomic<uint64_t> ids_{0};
   std::atomic<int> alive_{0};
   std::mutex mutex_;

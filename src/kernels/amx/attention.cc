@@ -131,32 +131,35 @@ void CopyPadded(const std::byte* src, int64_t bytes, int64_t padded, std::byte* 
   __builtin_memset(dst + bytes, 0, static_cast<size_t>(padded - bytes));
 }
 
-// Magnitudes of a one-byte type as bf16.
+// Magnitudes of a one-byte type as bf16, lower and upper bytes apart.
 struct ByteTable {
-  alignas(64) uint16_t bf16[128];
+  alignas(64) uint8_t low[128];
+  alignas(64) uint8_t high[128];
 };
 void FillTable(KvType type, ByteTable& table) {
   for (int i = 0; i < 128; i += 16) {
     int32_t codes[16];
     for (int j = 0; j < 16; ++j) codes[j] = i + j;
     const I32x16 code = LoadB(codes);
-    const F32x16 value = type == KvType::kF8E5M2   ? F8E5M2Kv::Decode(code)
-                         : type == KvType::kF8E4M3 ? F8E4M3Kv::Decode(code)
-                                                   : I8Kv::Decode(code);
-    StoreBF16(value, table.bf16 + i);
+    const I32x16 value = BF16Bits(type == KvType::kF8E5M2   ? F8E5M2Kv::Decode(code)
+                                  : type == KvType::kF8E4M3 ? F8E4M3Kv::Decode(code)
+                                                            : I8Kv::Decode(code));
+    _mm_store_si128(reinterpret_cast<__m128i*>(table.low + i), _mm512_cvtepi32_epi8(value));
+    _mm_store_si128(reinterpret_cast<__m128i*>(table.high + i), _mm512_cvtepi32_epi8(Shr<8>(value)));
   }
 }
 
-// Bytes to bf16, 32 at a time; reads up to 31 bytes and writes up to 62 bytes beyond.
+// Bytes to bf16, 64 at a time; reads up to 63 bytes and writes up to 126 bytes beyond.
 void Widen(const ByteTable& table, const std::byte* src, int64_t count, std::byte* dst) {
-  const __m512i t0 = _mm512_load_si512(table.bf16), t1 = _mm512_load_si512(table.bf16 + 32), t2 = _mm512_load_si512(table.bf16 + 64),
-                t3 = _mm512_load_si512(table.bf16 + 96);
-  for (int64_t i = 0; i < count; i += 32) {
-    const __m512i codes = _mm512_cvtepu8_epi16(Load256(src + i));
-    const __m512i low = _mm512_permutex2var_epi16(t0, codes, t1), high = _mm512_permutex2var_epi16(t2, codes, t3);
-    const __m512i value = _mm512_mask_blend_epi16(_mm512_test_epi16_mask(codes, _mm512_set1_epi16(0x40)), low, high);
-    const __m512i sign = _mm512_slli_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(0x80)), 8);
-    _mm512_storeu_si512(dst + i * 2, _mm512_or_si512(value, sign));
+  const __m512i l0 = _mm512_load_si512(table.low), l1 = _mm512_load_si512(table.low + 64);
+  const __m512i h0 = _mm512_load_si512(table.high), h1 = _mm512_load_si512(table.high + 64);
+  const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);  // so that unpacking the halves of 128-bit lanes gives the order back
+  for (int64_t i = 0; i < count; i += 64) {
+    const __m512i codes = _mm512_permutexvar_epi64(order, _mm512_loadu_si512(src + i));
+    const __m512i low = _mm512_permutex2var_epi8(l0, codes, l1), magnitude = _mm512_permutex2var_epi8(h0, codes, h1);
+    const __m512i high = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8(-128), 0xF8);  // magnitude | codes & 0x80
+    _mm512_storeu_si512(dst + i * 2, _mm512_unpacklo_epi8(low, high));
+    _mm512_storeu_si512(dst + i * 2 + 64, _mm512_unpackhi_epi8(low, high));
   }
 }
 

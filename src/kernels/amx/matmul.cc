@@ -15,7 +15,7 @@ namespace {
 constexpr int kRowBlock = 2 * kTileMaxRows;
 constexpr int kTileBytes = kTileMaxRows * kTileMaxBytes;
 constexpr int64_t kManyTiles = 64;  // inputs in tiles of 32 whose unpacked panels (128 KiB a pair) serve all rows before the next ones
-constexpr int64_t kFewTiles = 4;    // for at most 32 rows: unpacked and used at once, in the first-level cache
+constexpr int64_t kFewTiles = 2;    // for at most 32 rows: unpacked and used at once, in the first-level cache
 constexpr int64_t kAheadTiles = 4;  // fetched ahead in a panel that is tiles
 constexpr int64_t kAhead = kAheadTiles * kTileBytes;
 constexpr int kGatedRows = 256;  // rows whose results a gated product keeps between stretches
@@ -366,7 +366,14 @@ void MultiplyInt8(const Activations& x, const PackedMat& w, int64_t panel_begin,
 
 }  // namespace
 
-Form TileForm(DType format) { return format == DType::kF32 ? Form::kFloat : format == DType::kI8 ? Form::kInt8 : Form::kBFloat; }
+Form TileForm(DType format) {
+  switch (format) {
+    case DType::kF32:
+    case DType::kF16: return Form::kFloat;  // bf16 would take bits away from them
+    case DType::kI8: return Form::kInt8;
+    default: return Form::kBFloat;
+  }
+}
 
 void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                 Mat<float> out) {

@@ -143,13 +143,13 @@ Status SetEmbeds(const std::vector<std::vector<double>>& rows, int64_t width, Ge
   return {};
 }
 
-Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, const Tokenizer& tokenizer, ApiContext& context) {
+Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& context) {
   const EngineInfo& info = context.backend.info();
   const SamplingAsked& asked = body.sampling[body.sampling.size() > 1 ? i : 0];
   PromptPlan plan;
   GenerateRequest& request = plan.request;
   if (body.by_text()) {
-    request.prompt = tokenizer.Encode(body.text.values[i], true);
+    request.prompt = context.EncodePrompt(body.text.values[i], true);
   } else if (body.by_ids()) {
     if (body.input_ids.values[i].empty()) return InvalidArgument("input_ids cannot be empty.");
     TRY(request.prompt, CheckTokenIds(body.input_ids.values[i], info.vocab_size, "input_ids"));
@@ -181,10 +181,9 @@ Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, cons
                                                   const HttpRequest& http) {
   TRY_STATUS(CheckBatch(body, json, context));
   TRY_STATUS(CheckDpRank(json, http));
-  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
   std::vector<PromptPlan> plans;
   for (size_t i = 0; i < body.prompts(); ++i) {
-    TRY(PromptPlan plan, PlanPrompt(body, i, *tokenizer, context));
+    TRY(PromptPlan plan, PlanPrompt(body, i, context));
     plans.push_back(std::move(plan));
   }
   return Expand(std::move(plans));

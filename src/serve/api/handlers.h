@@ -42,6 +42,7 @@ void DescribeEncode(JsonReader& field);
 void DescribeOllamaEmbed(JsonReader& field);
 void DescribeScore(JsonReader& field);
 void DescribeRerank(JsonReader& field);
+void DescribeStartProfile(JsonReader& field);
 void DescribeTokenize(JsonReader& field);
 void DescribeDetokenize(JsonReader& field);
 void DescribeParseFunctionCall(JsonReader& field);
@@ -72,6 +73,8 @@ void HandleMetrics(ApiContext& context, const Exchange& exchange);
 void HandleFlushCache(ApiContext& context, const Exchange& exchange);
 void HandleConfigureLogging(ApiContext& context, const Exchange& exchange);
 void HandleSetTraceLevel(ApiContext& context, const Exchange& exchange);
+void HandleStartProfile(ApiContext& context, const Exchange& exchange);
+void HandleStopProfile(ApiContext& context, const Exchange& exchange);
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
 
 void HandleOpenSession(ApiContext& context, const Exchange& exchange);
