@@ -10,15 +10,21 @@
 #include <new>
 #include <vector>
 
+#include "engine/allocation_hook.h"
 #include "engine/load.h"
 #include "engine/sampler.h"
 #include "obs/log.h"
+
+namespace sgl {
+std::atomic<void (*)()> before_allocation{nullptr};
+}
 
 namespace {
 std::atomic<bool> counting{false};
 std::atomic<int64_t> allocations{0};
 
 void* Allocate(size_t bytes) {
+  if (const auto hook = sgl::before_allocation.load(std::memory_order_relaxed)) hook();
   if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
   void* memory = std::malloc(bytes == 0 ? 1 : bytes);
   if (memory == nullptr) throw std::bad_alloc();

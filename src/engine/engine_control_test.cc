@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <future>
 #include <new>
 #include <thread>
 
+#include "engine/allocation_hook.h"
 #include "engine/engine_test_kit.h"
 #include "engine/weights_update.h"
 
@@ -18,23 +18,14 @@ namespace {
 thread_local bool t_may_fail = false;
 std::atomic<int64_t> g_until_failure{-1}, g_failures{0};
 
-void* Allocate(size_t size) {
+void MayFail() {
   if (t_may_fail && g_until_failure.load() >= 0 && g_until_failure.fetch_sub(1) <= 0) {
     if (g_failures.fetch_sub(1) > 1) g_until_failure.store(0);
     throw std::bad_alloc();
   }
-  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
 }
 
 }  // namespace
-
-void* operator new(size_t size) { return Allocate(size); }
-void* operator new[](size_t size) { return Allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
 namespace sgl {
 namespace {
@@ -357,6 +348,7 @@ TEST(EngineFaults, EveryAllocationMayFail) {
   }
   auto engine = Start(config);
   SetLogLevel("critical");
+  before_allocation.store(MayFail);
   auto armed = std::make_shared<std::promise<void>>();
   engine->Control(SlowDown{0}, [armed](const Result<std::string>&) {
     t_may_fail = true;  // on the engine thread
@@ -397,6 +389,7 @@ TEST(EngineFaults, EveryAllocationMayFail) {
     }
     g_until_failure.store(-1);
   }
+  before_allocation.store(nullptr);
   EXPECT_GT(failed, 50);
   EXPECT_GT(unharmed, 50);
   ExpectAtRest(*engine);
