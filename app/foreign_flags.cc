@@ -20,7 +20,6 @@ constexpr std::string_view kNoTiers = "it keeps its cache in memory only";
 constexpr std::string_view kNoSplit = "it does prefill and decoding in one server";
 constexpr std::string_view kNoTls = "restart the server to change certificates";
 constexpr std::string_view kNoMetrics = "this build does not publish these figures";
-constexpr std::string_view kNoPriorities = "it has no priorities";
 constexpr std::string_view kNoParsers = "it generates and caches reasoning like other text";
 constexpr std::string_view kTextOnly = "it serves text models only";
 constexpr std::string_view kOwnKernels = "there is one implementation, chosen by the CPU's instruction set";
@@ -101,7 +100,7 @@ constexpr ForeignFlag kFlags[] = {
     {"stream-response-default-include-usage", kNotBuilt, kNone, "", "ask for it with stream_options in the request"},
     {"allow-auto-truncate", kNotBuilt, kNone, "", "prompts that are too long are refused"},
     {"enable-return-routed-experts", kNotBuilt, kNone, "", "it returns tokens and log-probabilities"},
-    {"enable-streaming-session", kNotBuilt, kNone, "", "it has no sessions"},
+    {"enable-streaming-session", kNotBuilt, kNone, "", "its sessions keep no KV cache of their own"},
     {"enable-mis", kNotBuilt, kNone, "", "it has no multi-item scoring"},
     {"batch-notify-size", kIgnored, kOne, "", kOwnLoop},
     {"enable-tokenizer-batch-encode", kIgnored, kNone, "", kOwnLoop},
@@ -113,10 +112,8 @@ constexpr ForeignFlag kFlags[] = {
     {"limit-mm-data-per-request", kNotBuilt, kOne, "", kTextOnly},
     // Scheduling and memory.
     {"disable-overlap-schedule", kIgnored, kNone, "", kOwnLoop},
-    {"enable-mixed-chunk", kIgnored, kNone, "", kOwnLoop},
     {"scheduler-recv-interval", kIgnored, kOne, "", kOwnLoop},
     {"num-continuous-decode-steps", kIgnored, kOne, "", kOwnLoop},
-    {"prefill-max-requests", kIgnored, kOne, "", "--max-prefill-tokens bounds a prefill batch"},
     {"enable-prefill-delayer", kIgnored, kNone, "", kOwnLoop},
     {"prefill-delayer-max-delay-passes", kIgnored, kOne, "", kOwnLoop},
     {"prefill-delayer-token-usage-low-watermark", kIgnored, kOne, "", kOwnLoop},
@@ -125,12 +122,6 @@ constexpr ForeignFlag kFlags[] = {
     {"soft-watchdog-timeout", kIgnored, kOne, "", "there is no watchdog; probe /health_generate"},
     {"enable-deterministic-inference", kIgnored, kNone, "", kAlways},
     {"radix-eviction-policy", kNotBuilt, kOne, "lru", "it evicts the least recently used first"},
-    {"enable-priority-scheduling", kNotBuilt, kNone, "", kNoPriorities},
-    {"disable-priority-preemption", kNotBuilt, kNone, "", kNoPriorities},
-    {"default-priority-value", kNotBuilt, kOne, "", kNoPriorities},
-    {"abort-on-priority-when-disabled", kNotBuilt, kNone, "", kNoPriorities},
-    {"schedule-low-priority-values-first", kNotBuilt, kNone, "", kNoPriorities},
-    {"priority-scheduling-preemption-threshold", kNotBuilt, kOne, "10", kNoPriorities},
     {"swa-full-tokens-ratio", kIgnored, kOne, "", "there is one KV pool"},
     {"disable-hybrid-swa-memory", kIgnored, kNone, "", "there is one KV pool"},
     {"max-mamba-cache-size", kIgnored, kOne, "", "there is one KV pool"},

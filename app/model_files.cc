@@ -2,37 +2,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "app/serve_options.h"
 #include "base/env.h"
+#include "text/chat_template.h"
 #include "text/encoders/deepseek_v32.h"
 
 namespace sgl {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct BuiltInTemplate {
-  std::string_view name, text;
-};
-constexpr BuiltInTemplate kTemplates[] = {
-    {"chatml",
-     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"},
-    {"llama-2",
-     "{{ bos_token }}{% for message in messages %}{% if message.role == 'system' %}[INST] <<SYS>>\n{{ message.content }}\n<</SYS>>\n\n"
-     "{% elif message.role == 'user' %}{% if loop.first or messages[0].role != 'system' or loop.index0 != 1 %}[INST] {% endif %}"
-     "{{ message.content }} [/INST]{% else %} {{ message.content }} {{ eos_token }}{{ bos_token }}{% endif %}{% endfor %}"},
-    {"llama-3",
-     "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message.role }}<|end_header_id|>\n\n{{ message.content }}<|eot_id|>"
-     "{% endfor %}{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"},
-    {"plain",
-     "{% for message in messages %}{{ message.role | capitalize }}: {{ message.content }}\n{% endfor %}"
-     "{% if add_generation_prompt %}Assistant:{% endif %}"},
-};
 
 Result<std::string> ReadText(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -68,7 +51,12 @@ Result<std::string> ReadChatTemplate(const std::string& name_or_file) {
   const fs::path path(name_or_file);
   if (fs::is_regular_file(path, ignored)) {
     TRY(std::string text, ReadText(path));
-    if (path.extension() != ".json") return text;
+    if (path.extension() != ".json") {  // as SGLang reads them: no newlines around, and "\n" written out is one
+      const size_t first = std::min(text.find_first_not_of('\n'), text.size());
+      text = text.substr(first, text.find_last_not_of('\n') + 1 - first);
+      for (size_t at = text.find("\\n"); at != std::string::npos; at = text.find("\\n", at + 1)) text.replace(at, 2, "\n");
+      return text;
+    }
     Result<Json> parsed = ParseJson(text);
     if (!parsed.ok()) return std::move(parsed).error().In(name_or_file);
     const Json& source = (*parsed)["chat_template"];
@@ -76,11 +64,9 @@ Result<std::string> ReadChatTemplate(const std::string& name_or_file) {
     return source.as_string();
   }
   if (name_or_file == kDeepSeekV32) return name_or_file;  // no Jinja: the server has an encoder of that name
+  if (const std::string_view known = BuiltinChatTemplate(name_or_file); !known.empty()) return std::string(known);
   std::string names;
-  for (const BuiltInTemplate& known : kTemplates) {
-    if (known.name == name_or_file) return std::string(known.text);
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", known.name);
-  }
+  for (const std::string_view name : BuiltinChatTemplates()) names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
   return NotFound(fmt::format("'{}' is neither a file nor one of {}, {}", name_or_file, names, kDeepSeekV32));
 }
 

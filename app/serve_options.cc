@@ -30,6 +30,8 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   sched.clip_max_new_tokens = static_cast<int>(env::kClipMaxNewTokens.Get());
   sched.waiting_timeout_s = env::kReqWaitingTimeout.Get();
   sched.running_timeout_s = env::kReqRunningTimeout.Get();
+  sched.test_retract_max_running =
+      static_cast<int>(std::clamp<int64_t>(env::kTestRetractNoPrefillBs.Get(), 0, std::numeric_limits<int>::max()));
   sched.test_retract_interval = env::kTestRetract.Get() ? static_cast<int>(env::kTestRetractInterval.Get()) : 0;
   engine.allow_longer_context = env::kAllowLongerContext.Get();
   engine.check_when_idle = env::kStrictMemCheckDuringIdle.Get();
@@ -75,7 +77,7 @@ void VisitModel(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
-  field("threads", engine.threads, "compute threads; unset: one per usable CPU", OptionTrait::kZeroIsUnset, Range{1, 1024});
+  field("threads", engine.threads, "compute threads; unset: one per core we may use", OptionTrait::kZeroIsUnset, Range{1, 1024});
 }
 
 // "auto", "none" and the names of every format.
@@ -101,7 +103,8 @@ void VisitHttp(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("served-model-name", o.engine.served_model_name, "the model's name in the API, without ':'; unset: the model path",
         OptionTrait::kZeroIsUnset);
-  field("chat-template", o.chat_template, "a .jinja or .json file, or chatml, llama-2, llama-3, plain, deepseek-v3.2; unset: the model's",
+  field("chat-template", o.chat_template,
+        "a .jinja or .json file, or a name: chatml, llama-2, llama-3, mistral, deepseek-v3.2...; unset: the model's",
         OptionTrait::kZeroIsUnset);
   field("tool-call-parser", api.tool_call_parser, "how the model writes tool calls; auto: what its chat template shows",
         Formats(ToolFormats()));
@@ -138,7 +141,20 @@ void VisitScheduling(ServeOptions& o, Options& field) {
   field("chunked-prefill-size", sched.chunked_prefill_size, "prompt tokens per step, a multiple of the page size; -1: whole prompts",
         OptionTrait::kHumanInt, Range{-1, 1 << 24});
   field("max-prefill-tokens", sched.max_prefill_tokens, "prompt tokens of one prefill batch", OptionTrait::kHumanInt, Range{1, 1 << 28});
-  field("schedule-policy", sched.schedule_policy, "who goes first", Choices{{"fcfs", "lpm", "lof"}});
+  field("prefill-max-requests", sched.prefill_max_requests, "requests of one prefill batch; unset: no limit", OptionTrait::kZeroIsUnset,
+        Range{1, 1 << 20});
+  field("enable-mixed-chunk", sched.enable_mixed_chunk, "prefill batches take the running requests one token further");
+  field("schedule-policy", sched.schedule_policy, "who goes first; docs/scheduling.md says what each means",
+        Choices{{"fcfs", "lpm", "dfs-weight", "lof", "random", "routing-key"}});
+  field("enable-priority-scheduling", sched.enable_priority_scheduling,
+        "requests with a larger `priority` go first and, running, are preempted last; with fcfs or lof");
+  field("disable-priority-preemption", sched.disable_priority_preemption, "priorities order the queue only");
+  field("default-priority-value", sched.default_priority_value, "priority of requests without one; unset: behind all others");
+  field("abort-on-priority-when-disabled", sched.abort_on_priority_when_disabled,
+        "refuse requests with a priority when there is no priority scheduling; otherwise it is ignored");
+  field("schedule-low-priority-values-first", sched.schedule_low_priority_values_first, "smaller values of `priority` go first");
+  field("priority-scheduling-preemption-threshold", sched.priority_scheduling_preemption_threshold,
+        "a waiting request preempts running ones whose priority is worse by more than this", Range{0, 1e15});
   field("schedule-conservativeness", sched.schedule_conservativeness, "above 1: admit later, retract less", Range{0, kInfinity});
   field("disable-radix-cache", engine.disable_radix_cache, "do not reuse the keys and values of common prefixes");
   field("grammar-backend", engine.grammar_backend,

@@ -171,7 +171,7 @@ TEST(ServeOptions, EnvironmentDefaultsAreTheStructs) {
 
 TEST(ChatTemplateFlag, FileJsonAndBuiltIn) {
   TempDir dir;
-  EXPECT_EQ(*ReadChatTemplate(dir.Write("t.jinja", "{{ x }}\n")), "{{ x }}\n");
+  EXPECT_EQ(*ReadChatTemplate(dir.Write("t.jinja", "\n{{ x }}\\n{{ y }}\n\n")), "{{ x }}\n{{ y }}");
   EXPECT_EQ(*ReadChatTemplate(dir.Write("t.json", "{\"chat_template\": \"{{ y }}\"}")), "{{ y }}");
   const std::string bad = dir.Write("bad.json", "{\"name\": 1}");
   EXPECT_EQ(ReadChatTemplate(bad).error().message, bad + ": expected an object with a string \"chat_template\"");
@@ -179,9 +179,13 @@ TEST(ChatTemplateFlag, FileJsonAndBuiltIn) {
   EXPECT_EQ(ReadChatTemplate(broken).error().message.rfind(broken + ": line 1", 0), 0u);
   EXPECT_NE(ReadChatTemplate("chatml")->find("<|im_start|>"), std::string::npos);
   EXPECT_EQ(ReadChatTemplate("chatnl").error().message,
-            "'chatnl' is neither a file nor one of chatml, llama-2, llama-3, plain, deepseek-v3.2");
+            "'chatnl' is neither a file nor one of chatml, chatml-llava, gemma-it, internlm2-chat, llama-2, llama-3, llama-4, "
+            "llama_3_vision, llava_llama_3, mistral, phi-4-mm, "
+            "plain, qwen2-vl, vicuna, vicuna_v1.1, deepseek-v3.2");
   EXPECT_EQ(Parsed({"--chat-template", "chatnl"}).error,
-            "argument --chat-template: 'chatnl' is neither a file nor one of chatml, llama-2, llama-3, plain, deepseek-v3.2");
+            "argument --chat-template: 'chatnl' is neither a file nor one of chatml, chatml-llava, gemma-it, internlm2-chat, llama-2, "
+            "llama-3, llama-4, llama_3_vision, llava_llama_3, mistral, phi-4-mm, "
+            "plain, qwen2-vl, vicuna, vicuna_v1.1, deepseek-v3.2");
 }
 
 TEST(ModelPath, FilesFirstThenTheHubCache) {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains toy tokenizers with the exact pipelines of the big families and records what Hugging Face `tokenizers` makes of tricky strings.
 
-  python tools/make_tokenizer_goldens.py [OUT_DIR]        (default: tests/goldens/tokenizer)
+  python tools/make_tokenizer_goldens.py [--only NAME...]        (into tests/goldens/tokenizer)
 
 Writes <name>.json (a tokenizer.json) and <name>.golden.json: {"library", "encode": [...], "decode": [...]}.
 encode: t (text) or x (hex of bytes that are not UTF-8; the library saw them with U+FFFD), e (ids), s (ids with special tokens), d and k
@@ -127,6 +127,115 @@ def metaspace():
     return t
 
 
+def bert():
+    t = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20))
+    t.normalizer, t.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    t.train_from_iterator(corpus(), trainers.WordPieceTrainer(vocab_size=400, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], show_progress=False,
+                                                              limit_alphabet=120))
+    t.add_special_tokens([AddedToken("[MASK]", lstrip=True)])
+    t.decoder = decoders.WordPiece()
+    t.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    t.enable_truncation(12)
+    return t
+
+
+def charsmap():
+    """A small precompiled charsmap, as SentencePiece makes it."""
+    return next(f for n, f in proto_fields(next(f for n, f in proto_fields(sentencepiece_model("unigram")) if n == 3)) if n == 2)
+
+
+def t5():
+    """Unigram behind a charsmap; byte fallback with a byte missing."""
+    t = Tokenizer(models.Unigram())
+    t.normalizer = normalizers.Precompiled(charsmap())
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    t.train_from_iterator(corpus(), trainers.UnigramTrainer(vocab_size=300, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>", show_progress=False))
+    data = json.loads(t.to_str())
+    data["model"]["byte_fallback"] = True
+    data["model"]["vocab"] += [[f"<0x{b:02X}>", -20.0] for b in range(256) if b != 0xF0]
+    t = Tokenizer.from_str(json.dumps(data))
+    t.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    t.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return t
+
+
+def clip():
+    """BPE with a suffix at the ends of words and a prefix inside them, over the stand-ins of bytes."""
+    t = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>", continuing_subword_prefix="~"))
+    t.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"'s|'t|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"), "removed", invert=True),
+                                               pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    t.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=700, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                                        end_of_word_suffix="</w>", continuing_subword_prefix="~", show_progress=False))
+    t.decoder = decoders.BPEDecoder()
+    return t
+
+
+def wordlevel():
+    """Steps that nothing else has: scripts, fixed lengths, ByteLevel that is not last."""
+    t = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    t.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.StripAccents(), normalizers.Strip()])
+    t.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.UnicodeScripts(), pre_tokenizers.CharDelimiterSplit("-"), pre_tokenizers.Whitespace(),
+                                               pre_tokenizers.ByteLevel(add_prefix_space=False), pre_tokenizers.Digits(False), pre_tokenizers.FixedLength(4)])
+    t.train_from_iterator(corpus(), trainers.WordLevelTrainer(vocab_size=400, special_tokens=["<unk>", "<pad>", "|"], show_progress=False))
+    t.decoder = decoders.CTC("<pad>", "|", True)
+    return t
+
+
+def proto_fields(data):
+    """(number, bytes) of the length-delimited fields of a message."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        out = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            out |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return out
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 2:
+            size = varint()
+            yield key >> 3, data[at:at + size]
+            at += size
+        elif key & 7 == 0:
+            varint()
+        else:
+            at += 8 if key & 7 == 1 else 4
+
+
+def sentencepiece_model(kind):
+    import io
+    import sentencepiece
+    import tempfile
+    rules = {"\uff21": "A", "\uff22": "B", "\u2460": "1", "\ufb01": "fi", "\u00e9": "e", "e\u0301": "e", "\t": " ", "\n": " ", "\u3000": " ", "\u00ad": "", "\u3042\u3042": "\u3044"}
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as tsv:
+        tsv.write("".join(" ".join(f"{ord(c):X}" for c in a) + "\t" + " ".join(f"{ord(c):X}" for c in b) + "\n" for a, b in rules.items()))
+        tsv.flush()
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(line for text in corpus() for line in text.splitlines()[:20]), model_writer=model, vocab_size=500 if kind == "unigram" else 600, model_type=kind,
+            normalization_rule_tsv=tsv.name, byte_fallback=kind == "bpe", user_defined_symbols=["<sep>", "\u2581\u2581"], control_symbols=["[INST]"],
+            remove_extra_whitespaces=kind == "unigram", split_digits=True, character_coverage=0.98, hard_vocab_limit=False, minloglevel=2, num_threads=1)
+    return model.getvalue()
+
+
+def write_sentencepiece(out, kind):
+    import sentencepiece
+    data = sentencepiece_model(kind)
+    (out / f"spm_{kind}.model").write_bytes(data)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=data)
+    texts = [t for t in tricky_strings()[0] if "\0" not in t and not any(c in t for c in ("<s>", "</s>", "<unk>", "[INST]"))][:120]
+    texts += ["\uff21\uff22\u2460 \ufb01x", "a<sep>b", "a <sep> b", "\u3042\u3042\u3042", "cafe\u0301 caf\u00e9", "  two  spaces  ", "x\u2581\u2581y"]
+    rows = ",\n".join(json.dumps({"t": t, "e": processor.encode(t)}, separators=(",", ":")) for t in texts)
+    (out / f"spm_{kind}.golden.json").write_text(f'{{"library": "sentencepiece {sentencepiece.__version__}",\n"encode": [\n{rows}\n]}}\n')
+
+
 def tricky_strings():
     rng = random.Random(3)
     out = ["", " ", "  ", "\n", " \n", "\n ", "a", " a", "a ", "  a  b   c    ", "Hello, world!", "don't I'M we'LL it'\u017f they'Ve", "1234567890 12 3",
@@ -177,16 +286,25 @@ def record(tokenizer):
     return {"library": "tokenizers " + tokenizers.__version__, "encode": encode, "decode": decode}
 
 
+def write(out, make, most):
+    tokenizer = make()
+    (out / f"{make.__name__}.json").write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n")
+    tokenizer.no_truncation()  # as transformers has it unless asked
+    golden = record(tokenizer)
+    lines = lambda rows: "[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in rows) + "\n]"  # noqa: E731
+    (out / f"{make.__name__}.golden.json").write_text(
+        f'{{"library": "{golden["library"]}",\n"encode": {lines(golden["encode"][:most])},\n"decode": {lines(golden["decode"])}}}\n')
+
+
 def main():
-    out = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent / "tests/goldens/tokenizer")
-    out.mkdir(parents=True, exist_ok=True)
-    for make in (smollm, llama3, qwen, o200k, llama2, metaspace):
-        tokenizer = make()
-        (out / f"{make.__name__}.json").write_text(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")) + "\n")
-        golden = record(tokenizer)
-        lines = lambda rows: "[\n" + ",\n".join(json.dumps(r, separators=(",", ":")) for r in rows) + "\n]"  # noqa: E731
-        (out / f"{make.__name__}.golden.json").write_text(
-            f'{{"library": "{golden["library"]}",\n"encode": {lines(golden["encode"])},\n"decode": {lines(golden["decode"])}}}\n')
+    out = pathlib.Path(__file__).parent.parent / "tests/goldens/tokenizer"
+    only = sys.argv[2:] if sys.argv[1:2] == ["--only"] else None
+    for make in (smollm, llama3, qwen, o200k, llama2, metaspace, bert, t5, clip, wordlevel):
+        if only is None or make.__name__ in only:
+            write(out, make, 300 if make in (smollm, llama3, qwen, o200k, llama2, metaspace) else 120)
+    for kind in ("unigram", "bpe"):
+        if only is None or f"spm_{kind}" in only:
+            write_sentencepiece(out, kind)
 
 
 if __name__ == "__main__":

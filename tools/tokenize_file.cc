@@ -51,8 +51,7 @@ sgl::GgufVocab VocabFromJson(const sgl::Json& json) {
 
 sgl::Result<std::unique_ptr<sgl::Tokenizer>> Load(const std::string& file, std::string name, const sgl::Json& config) {
   if (const size_t slash = name.rfind('/'); slash != std::string::npos) name.erase(0, slash + 1);
-  if (sgl::IsTiktokenFile(file)) return sgl::LoadTiktoken(file, name, config);
-  if (!file.starts_with('{')) return sgl::LoadSentencePiece(file, config);
+  if (!file.starts_with('{') || name.starts_with("tekken")) return sgl::LoadTokenizerModel(file, name, config);
   sgl::Result<sgl::Json> json = sgl::ParseJson(file);
   if (!json.ok()) return std::move(json).error();
   if (json->get_bool("gguf", false)) return sgl::LoadTokenizer(VocabFromJson(*json));

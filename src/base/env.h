@@ -94,6 +94,7 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Int, ClipMaxNewTokens, "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "4096", "max_new_tokens counts as at most this much in admission")     \
   X(Bool, TestRetract, "SGLANG_TEST_RETRACT", "false", "testing: send a running request back to the queue now and then")                   \
   X(Int, TestRetractInterval, "SGLANG_TEST_RETRACT_INTERVAL", "3", "decode steps between such retractions")                                \
+  X(Int, TestRetractNoPrefillBs, "SGLANG_TEST_RETRACT_NO_PREFILL_BS", "2147483648", "with it: no prefill while more are running")          \
   X(Bool, StrictMemCheckDuringIdle, "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE", "true", "when idle, check that no page is lost")         \
   X(Bool, AllowLongerContext, "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", "false", "let --context-length exceed the model's")             \
   X(Float, HealthCheckTimeout, "SGLANG_HEALTH_CHECK_TIMEOUT", "20", "seconds a health probe waits for a token")                            \
@@ -109,6 +110,7 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Int, TraceLevel, "SGLANG_TRACE_LEVEL", "3", "detail of traces; 0: none")                                                               \
   X(Int, OtlpDelayMillis, "SGLANG_OTLP_EXPORTER_SCHEDULE_DELAY_MILLIS", "500", "longest wait of a span before it is sent")                 \
   X(Int, OtlpBatch, "SGLANG_OTLP_EXPORTER_MAX_EXPORT_BATCH_SIZE", "64", "spans per export")                                                \
+  X(Str, ProfilerDir, "SGLANG_TORCH_PROFILER_DIR", "/tmp", "where profiles go unless the request says")                                    \
   X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                                \
   X(Bool, RunOnce, "SGLANG_RUN_ONCE", "false", "./run stops after its first answer")
 

@@ -9,6 +9,6 @@ namespace sgl {
 
 // The value is written to files: it never changes. Eight lanes, so that it runs as fast as memory does.
 uint64_t HashBytes(const void* data, size_t bytes, uint64_t seed = 0);
-inline uint64_t HashBytes(std::string_view text, uint64_t seed = 0) { return HashBytes(text.data(), text.size(), seed); }
+inline uint64_t HashText(std::string_view text, uint64_t seed = 0) { return HashBytes(text.data(), text.size(), seed); }
 
 }  // namespace sgl

@@ -175,10 +175,11 @@ void ActiveRequest::Deliver(std::optional<Finish> finish, int64_t retractions, T
   if (has_choice_) {
     if (request_.return_logprob) delta.output_logprobs.push_back(ToPosition(choice_));
     if (max_new_tokens_ > 0) {
-      ++output_tokens_;
-      sampler_.Accept(choice_.token);
       delta.tokens.push_back(choice_.token);
+      sampler_.Accept(choice_.token);
+      if (session_ != nullptr) session_->output.push_back(choice_.token);
       delta.text = std::move(step_text_);
+      ++output_tokens_;
     }
     delta.input_logprobs = std::exchange(input_logprobs_, {});
     delta.hidden_states = std::exchange(hidden_, {});
@@ -190,6 +191,7 @@ void ActiveRequest::Deliver(std::optional<Finish> finish, int64_t retractions, T
     delta.e2e_latency_s = Seconds(now - created_);
     delta.queue_time_s = Seconds(scheduled_.value_or(now) - created_);
   }
+  if (finish && session_ != nullptr) session_->finished = true;
   delta.finish = std::move(finish);
   delta.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   delta.completion_tokens = output_tokens_;

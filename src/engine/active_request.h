@@ -11,6 +11,7 @@
 #include "engine/constraint.h"
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "engine/sessions.h"
 #include "tensor/mat.h"
 #include "text/regex.h"
 #include "text/tokenizer.h"
@@ -26,6 +27,8 @@ class ActiveRequest {
   RequestId id() const { return id_; }
   const GenerateRequest& request() const { return request_; }
   int64_t max_new_tokens() const { return max_new_tokens_; }
+  void set_sink(Sink sink) { sink_ = std::move(sink); }
+  void set_session(std::shared_ptr<SessionNode> node) { session_ = std::move(node); }
   int64_t output_tokens() const { return output_tokens_; }
   const std::vector<TokenId>& stop_ids() const { return stop_ids_; }
 
@@ -51,6 +54,7 @@ class ActiveRequest {
   void Sample(std::span<float> logits);  // chooses the next token, keeps the result
   // Text side of the chosen token: what the scheduler's Commit needs to know. Call once after Sample, on the engine thread.
   Sampled Decide();
+  void DropChoice() { has_choice_ = false; }  // the step failed
   // After Commit: the delta for this step, sent to the sink. finish ends the request: no more calls after it.
   void DeliverProgress(int64_t computed_prompt_tokens);
   void Deliver(std::optional<Finish> finish, int64_t retractions, TimePoint now);
@@ -70,6 +74,8 @@ class ActiveRequest {
   StopMatcher matcher_;
   SamplerState sampler_;
   std::unique_ptr<OutputConstraint> constraint_;
+
+  std::shared_ptr<SessionNode> session_;  // null: in no session
 
   int64_t output_tokens_ = 0;
   int64_t cached_tokens_ = 0;

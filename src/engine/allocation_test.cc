@@ -90,7 +90,7 @@ TEST(Allocations, NoneInSteadyDecodingPassesAndSampling) {
       plan.rows.push_back(row);
       wanted.push_back({r, static_cast<int32_t>(row.tokens.size()) - 1});
     }
-    loaded.runner->Run(plan, wanted, [&](size_t begin, Mat<float> logits) {
+    loaded.runner->Run(plan, wanted, {}, [&](size_t begin, Mat<const float>, Mat<float> logits) {
       loaded.pool->Run(static_cast<int>(logits.rows), [&](int i, int) {
         const size_t row = begin + static_cast<size_t>(i);
         const std::span<float> values(logits.row(i), static_cast<size_t>(logits.cols));

@@ -5,53 +5,27 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <condition_variable>
-#include <random>
-#include <thread>
-#include <unordered_map>
-#include <unordered_set>
-#include <variant>
 
 #include "base/check.h"
-#include "base/clock.h"
-#include "base/inbox.h"
-#include "base/thread_role.h"
-#include "engine/active_request.h"
-#include "engine/constraint.h"
-#include "engine/load.h"
-#include "engine/step_log.h"
-#include "grammar/grammar_cache.h"
+#include "engine/engine_impl.h"
 #include "obs/log.h"
 
 namespace sgl {
 namespace {
 
-struct SubmitMessage {
-  RequestId id;
-  GenerateRequest request;
-  Sink sink;
-  std::vector<Regex> stop_regex;
-  std::shared_ptr<PendingGrammar> grammar;  // null: none asked for
-  bool grammar_known = false;               // it had been compiled before
-};
-// A request whose grammar is being compiled: known to the client, not yet to the scheduler.
-struct Compiling {
-  SchedRequest request;
-  std::shared_ptr<PendingGrammar> grammar;
-  bool known = false;
-};
-struct AbortMessage {
-  enum class What { kId, kRid, kAll } what = What::kAll;
-  RequestId id{};
-  std::string rid;
-};
-struct FlushMessage {
-  TimePoint deadline;
-  std::function<void(bool)> done;
-};
-struct WakeMessage {};
-constexpr int kCompileThreads = 1;
-using Message = std::variant<WakeMessage, SubmitMessage, AbortMessage, FlushMessage>;
+// Clients must be told even when memory is short for a while.
+template <class F>
+void Retry(F&& f) {
+  constexpr int kTries = 100;
+  for (int i = 0; i < kTries; ++i) {
+    try {
+      return f();
+    } catch (const std::exception&) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  CHECK(false && "no memory to end the requests with");
+}
 
 // "<rid>" itself, or a member "<rid>_<index>" of its batch.
 bool IsRidOrMember(const std::string& rid, const std::string& asked) {
@@ -61,103 +35,6 @@ bool IsRidOrMember(const std::string& rid, const std::string& asked) {
 }
 
 }  // namespace
-
-struct Engine::Impl {
-  explicit Impl(const EngineConfig& config, LoadedModel loaded)
-      : config_(config),
-        loaded_(std::move(loaded)),
-        inbox_(static_cast<size_t>(config.max_queued_inbox)),
-        scheduler_(loaded_.sched, *loaded_.cache),
-        step_log_(config.decode_log_interval) {
-    std::random_device entropy;
-    seed_base_ = config.random_seed ? static_cast<uint64_t>(*config.random_seed) : (uint64_t{entropy()} << 32 | entropy());
-    const EngineInfo& info = loaded_.info;
-    probe_.max_total_tokens.Set(static_cast<double>(info.max_total_tokens));
-    probe_.max_running_reqs.Set(info.max_running_requests);
-    probe_.page_size.Set(info.page_size);
-    probe_.pages.Set(static_cast<double>(info.max_total_tokens / info.page_size));
-    probe_.context_length.Set(static_cast<double>(info.context_length));
-    probe_.load_weights_seconds.Set(info.load_weights_s);
-    probe_.startup_seconds.Set(info.startup_s);
-    if (config.grammar_backend != "none") MakeGrammars();
-    thread_ = std::thread([this] { Main(); });
-  }
-
-  ~Impl() {
-    draining_.store(true);
-    stop_.store(true);
-    (void)inbox_.Push(WakeMessage{}, true);
-    thread_.join();
-  }
-
-  void MakeGrammars() {
-    vocabulary_ = std::make_shared<const Vocabulary>(*loaded_.tokenizer, loaded_.info.vocab_size, loaded_.info.eos_ids);
-    GrammarOptions options;
-    options.disable_any_whitespace = config_.constrained_json_disable_any_whitespace;
-    if (!config_.constrained_json_whitespace_pattern.empty()) options.whitespace_pattern = config_.constrained_json_whitespace_pattern;
-    grammars_ = std::make_unique<GrammarCache>(
-        [options, vocabulary = vocabulary_](const GrammarKey& key, const std::atomic<bool>* stop) {
-          return Grammar::Compile(key, options, vocabulary, stop);
-        },
-        kCompileThreads);
-  }
-
-  // ---- any thread ----
-  Result<RequestId> Submit(GenerateRequest request, Sink sink);
-  void Post(Message message) { (void)inbox_.Push(std::move(message), true); }
-  bool Drain(std::chrono::milliseconds timeout);
-  Result<std::shared_ptr<PendingGrammar>> StartGrammar(const SamplingParams& sampling);
-  void ForgetRid(const std::string& rid);
-
-  // ---- engine thread ----
-  void Main();
-  void HandleInbox() REQUIRES(engine_thread);
-  void Handle(SubmitMessage message) REQUIRES(engine_thread);
-  void Handle(const AbortMessage& message) REQUIRES(engine_thread);
-  void Schedule(SchedRequest request) REQUIRES(engine_thread);
-  void PollGrammars() REQUIRES(engine_thread);
-  std::unique_ptr<OutputConstraint> MakeConstraint(const ActiveRequest& active, std::unique_ptr<Matcher> matcher) const;
-  void AbortOne(RequestId id) REQUIRES(engine_thread);
-  bool Step() REQUIRES(engine_thread);  // false: nothing to do
-  void RunModel(const StepPlan& plan) REQUIRES(engine_thread);
-  void AddWanted(int32_t r, const PlanRow& row, const ActiveRequest& active) REQUIRES(engine_thread);
-  void NoteProgress(const StepPlan& plan) REQUIRES(engine_thread);
-  void End(const std::vector<Ended>& ended) REQUIRES(engine_thread);
-  void WhenIdle() REQUIRES(engine_thread);
-  void PublishStats() REQUIRES(engine_thread);
-
-  const EngineConfig config_;
-  LoadedModel loaded_;
-  SteadyClock clock_;
-  Inbox<Message> inbox_;
-  uint64_t seed_base_ = 0;
-
-  std::atomic<bool> stop_{false}, draining_{false};
-  std::atomic<uint64_t> next_id_{1};
-  Mutex rids_mutex_;  // not a message: Submit must refuse a duplicate before it returns
-  std::unordered_set<std::string> rids_ GUARDED_BY(rids_mutex_);
-  std::condition_variable_any all_ended_;
-  mutable Mutex stats_mutex_;  // a snapshot for other threads; copied in and out once a step
-  EngineStats stats_ GUARDED_BY(stats_mutex_);
-
-  std::shared_ptr<const Vocabulary> vocabulary_;  // null: --grammar-backend none
-  std::unique_ptr<GrammarCache> grammars_;
-  std::vector<Compiling> compiling_;
-  Scheduler scheduler_;
-  std::unordered_map<uint64_t, std::unique_ptr<ActiveRequest>> active_;
-  std::vector<FlushMessage> flushes_;
-  std::vector<Message> messages_;
-  std::vector<LogitsRow> wanted_;
-  std::vector<Mat<const float>> embeds_;
-  std::vector<std::pair<RequestId, int64_t>> progressed_;  // this step's prompts that are not complete: computed tokens
-  std::vector<PrefillProgress> prefilling_;
-  std::vector<Sampled> sampled_;
-  std::vector<Ended> ended_;
-  StepLog step_log_;
-  EngineProbe probe_;
-  bool was_idle_ = false;
-  std::thread thread_;  // last: starts when everything else is there
-};
 
 Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
   if (draining_.load()) return Error{Code::kUnavailable, "The server is shutting down."};
@@ -171,7 +48,7 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
         fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
                     "--allow-auto-truncate.",
                     length, loaded_.info.max_req_input_len));
-  if (request.logprob_start_len > length)
+  if (request.logprob_start_len > length && !request.session)
     return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
   if (request.input_embeds != nullptr && request.input_embeds->size() != request.prompt.size() * static_cast<size_t>(loaded_.info.width))
     return InvalidArgument(fmt::format("input_embeds: expected {} numbers per token.", loaded_.info.width));
@@ -194,7 +71,14 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
       return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
     }
   }
-  if (!inbox_.Push(SubmitMessage{id, std::move(request), std::move(sink), std::move(stop_regex), grammar, grammar && grammar->ready()})) {
+  bool accepted = false;
+  const bool known = grammar && grammar->ready();
+  try {
+    accepted = inbox_.Push(SubmitMessage{id, rid, std::move(request), std::move(sink), std::move(stop_regex), grammar, known});
+  } catch (const std::bad_alloc&) {
+    LOG_WARNING("Request {} refused: out of memory", rid);
+  }
+  if (!accepted) {
     if (grammar) grammars_->Drop(grammar);
     ForgetRid(rid);
     return Error{Code::kExhausted, "The request queue is full."};
@@ -214,12 +98,40 @@ bool Engine::Impl::Drain(std::chrono::milliseconds timeout) NO_THREAD_SAFETY_ANA
   return all_ended_.wait_for(lock, timeout, [&]() NO_THREAD_SAFETY_ANALYSIS { return rids_.empty(); });
 }
 
-void Engine::Impl::Handle(SubmitMessage message) {
+// Input length after a session's context was added: Submit has seen only what the client sent.
+Status CheckLength(const GenerateRequest& request, const EngineInfo& info) {
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (length > info.max_req_input_len)
+    return InvalidArgument(
+        fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
+                    "--allow-auto-truncate.",
+                    length, info.max_req_input_len));
+  if (request.logprob_start_len > length)
+    return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
+  return {};
+}
+
+void Engine::Impl::Handle(SubmitMessage& message) {
+  const EngineInfo& info = loaded_.info;
+  const TimePoint now = clock_.Now();
+  std::shared_ptr<SessionNode> node;
+  Status status;
+  if (message.request.session) {
+    std::vector<RequestId> replaced;
+    auto joined = sessions_.Join(message.id, message.request, loaded_.tokenizer->bos, now, replaced);
+    if (joined.ok()) {
+      node = *std::move(joined);
+      status = CheckLength(message.request, info);
+    } else {
+      status = joined.error();
+    }
+    for (const RequestId id : replaced)
+      if (active_.contains(Index(id))) AbortOne(id);
+  }
+
   const GenerateRequest& request = message.request;
   const SamplingParams& sampling = request.sampling;
   const auto length = static_cast<int64_t>(request.prompt.size());
-  const EngineInfo& info = loaded_.info;
-
   std::vector<TokenId> stop_ids = sampling.stop_token_ids;
   stop_ids.insert(stop_ids.end(), info.eos_ids.begin(), info.eos_ids.end());
   const int64_t pages = (length + info.page_size - 1) / info.page_size * info.page_size;
@@ -237,21 +149,27 @@ void Engine::Impl::Handle(SubmitMessage message) {
                                               : request.return_logprob                        ? request.logprob_start_len
                                                                                               : -1,
                          .extra_key = request.extra_key,
-                         .priority = request.priority};
-  const TimePoint now = clock_.Now();
-  auto active = std::make_unique<ActiveRequest>(message.id, std::move(message.request), std::move(message.sink),
-                                                std::move(message.stop_regex), *loaded_.tokenizer,
-                                                sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
-  active_.emplace(Index(message.id), std::move(active));
+                         .priority = request.priority,
+                         .routing_key = request.routing_key};
+  auto active =
+      std::make_unique<ActiveRequest>(message.id, std::move(message.request), Sink(), std::move(message.stop_regex), *loaded_.tokenizer,
+                                      sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
+  active->set_session(std::move(node));
+  active_.emplace(Index(message.id), std::move(active)).first->second->set_sink(std::move(message.sink));
+  message.sink = nullptr;
+  if (!status.ok()) {
+    if (message.grammar) grammars_->Drop(message.grammar);
+    End({{message.id, Finish::Abort(status.error().message, 400, "BadRequestError")}});
+    return;
+  }
   if (message.grammar) {
     probe_.grammars.Add(1);
     if (message.grammar_known) probe_.grammar_cache_hits.Add(1);
     compiling_.push_back({std::move(scheduled), std::move(message.grammar), message.grammar_known});
     return;
   }
-  const ActiveRequest& kept = *active_.at(Index(message.id));
-  if (kept.request().thinking_budget && !kept.request().think_end.empty())
-    active_.at(Index(message.id))->Constrain(MakeConstraint(kept, nullptr));
+  ActiveRequest& kept = *active_.at(Index(message.id));
+  if (kept.request().thinking_budget && !kept.request().think_end.empty()) kept.Constrain(MakeConstraint(kept, nullptr));
   Schedule(std::move(scheduled));
 }
 
@@ -262,13 +180,19 @@ std::unique_ptr<OutputConstraint> Engine::Impl::MakeConstraint(const ActiveReque
                                             std::move(stop_ids), loaded_.info.vocab_size);
 }
 
+// To the scheduler, or to those who are held back.
 void Engine::Impl::Schedule(SchedRequest request) {
+  const TimePoint now = clock_.Now();
+  if (holds_back()) {
+    held_.emplace_back(std::move(request), now);
+    return;
+  }
   const RequestId id = request.id;
-  const Status added = scheduler_.Add(std::move(request), clock_.Now());
+  const Status added = scheduler_->Add(std::move(request), now);
   if (added.ok()) return;
   const Error& error = added.error();
-  const bool full = error.code == Code::kExhausted;
-  End({{id, Finish::Abort(error.message, full ? 503 : 400, full ? "ServiceUnavailableError" : "BadRequestError")}});
+  const bool unavailable = error.code == Code::kExhausted || error.code == Code::kUnavailable;
+  End({{id, Finish::Abort(error.message, unavailable ? 503 : 400, unavailable ? "ServiceUnavailableError" : "BadRequestError")}});
 }
 
 // Requests whose grammar has become ready go to the scheduler, or end with what is wrong with it.
@@ -314,47 +238,111 @@ Result<std::shared_ptr<PendingGrammar>> Engine::Impl::StartGrammar(const Samplin
   return std::shared_ptr<PendingGrammar>();
 }
 
+// The scheduler only marks it; one that it does not know yet ends at once.
 void Engine::Impl::AbortOne(RequestId id) {
   const auto at = std::find_if(compiling_.begin(), compiling_.end(), [&](const Compiling& c) { return c.request.id == id; });
-  if (at == compiling_.end()) {
-    scheduler_.Abort(id, Finish::Abort("Aborted"));
+  if (at != compiling_.end()) {
+    grammars_->Drop(at->grammar);
+    probe_.grammars_aborted.Add(1);
+    compiling_.erase(at);
+    End({{id, Finish::Abort("Aborted by AbortReq.")}});
     return;
   }
-  grammars_->Drop(at->grammar);
-  probe_.grammars_aborted.Add(1);
-  compiling_.erase(at);
-  End({{id, Finish::Abort("Aborted by AbortReq.")}});
+  const auto held = std::find_if(held_.begin(), held_.end(), [&](const auto& entry) { return entry.first.id == id; });
+  if (held == held_.end()) return scheduler_->Abort(id, Finish::Abort("Aborted"));
+  held_.erase(held);
+  End({{id, Finish::Abort("Abort in waiting queue")}});
 }
 
 void Engine::Impl::Handle(const AbortMessage& message) {
-  if (message.what == AbortMessage::What::kId) {
-    AbortOne(message.id);
-    return;
-  }
-  std::vector<RequestId> ids;  // an abort may end a request at once
-  for (const auto& [id, active] : active_)
-    if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid)) ids.push_back(active->id());
+  std::vector<RequestId> ids;  // first: AbortOne may take an entry out of active_
+  if (message.what == AbortMessage::What::kId)
+    ids.push_back(message.id);
+  else
+    for (const auto& [id, active] : active_)
+      if (message.what == AbortMessage::What::kAll || IsRidOrMember(active->request().rid, message.rid)) ids.push_back(active->id());
   for (const RequestId id : ids) AbortOne(id);
+}
+
+// It could not be taken; the client is told all the same.
+void Engine::Impl::Refuse(SubmitMessage& message, const std::exception& error) {
+  active_.erase(Index(message.id));
+  if (message.grammar) grammars_->Drop(message.grammar);
+  Retry([&] {
+    TokenDelta delta;
+    delta.id = message.id;
+    delta.finish = Finish::Abort(fmt::format("The request could not be taken: {}", error.what()), 500, "InternalServerError");
+    delta.e2e_latency_s = 1e-9;
+    message.sink(std::move(delta));
+  });
+  message.sink = nullptr;
+  ForgetRid(message.rid);
+}
+
+void Engine::Impl::Handle(Message& message) {
+  if (auto* submit = std::get_if<SubmitMessage>(&message)) {
+    try {
+      Handle(*submit);
+    } catch (const std::exception& e) {
+      if (submit->sink == nullptr) throw;  // it came as far as active_
+      Refuse(*submit, e);
+    }
+  }
+  if (const auto* abort = std::get_if<AbortMessage>(&message)) Handle(*abort);
+  if (auto* flush = std::get_if<FlushMessage>(&message)) flushes_.push_back(std::move(*flush));
+  if (auto* control = std::get_if<ControlMessage>(&message)) {
+    Answer answer = Internal("out of memory");
+    try {
+      answer = std::visit([&](auto& request) REQUIRES(engine_thread) { return Do(request, control->done); }, control->request);
+    } catch (const std::exception& e) {
+      LOG_ERROR("A control request failed: {}", e.what());
+    }
+    if (answer && control->done) control->done(*std::move(answer));
+  }
 }
 
 void Engine::Impl::HandleInbox() {
   inbox_.Drain(messages_);
+  std::exception_ptr failed;
   for (Message& message : messages_) {
-    if (auto* submit = std::get_if<SubmitMessage>(&message)) Handle(std::move(*submit));
-    if (auto* abort = std::get_if<AbortMessage>(&message)) Handle(*abort);
-    if (auto* flush = std::get_if<FlushMessage>(&message)) flushes_.push_back(std::move(*flush));
+    try {
+      Handle(message);
+    } catch (...) {  // the others must not be lost
+      failed = std::current_exception();
+    }
   }
   messages_.clear();
+  if (failed != nullptr) std::rethrow_exception(failed);
 }
 
 void Engine::Impl::End(const std::vector<Ended>& ended) {
   for (const Ended& e : ended) {
     const auto found = active_.find(Index(e.id));
     CHECK(found != active_.end());  // one Finish per accepted request
-    found->second->Deliver(e.finish, scheduler_.retractions_of(e.id), clock_.Now());
-    const std::string rid = found->second->request().rid;
+    found->second->Deliver(e.finish, scheduler_->retractions_of(e.id), clock_.Now());
+    const std::unique_ptr<ActiveRequest> gone = std::move(found->second);
     active_.erase(found);
-    ForgetRid(rid);
+    ForgetRid(gone->request().rid);
+  }
+}
+
+// Something outside the model threw, memory most likely: what the scheduler believes may be half done. Everybody ends with an error, and
+// the bookkeeping starts anew with an empty cache; the server lives on.
+void Engine::Impl::StartOver(const char* what) {
+  LOG_ERROR("Scheduler hit an exception: {}. All requests end with an error.", what);
+  scheduler_->Abandon();
+  loaded_.cache = std::make_unique<KvCache>(loaded_.cache->total_pages(), loaded_.cache->page_size(), loaded_.cache->uses_tree());
+  scheduler_ = std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache);
+  held_.clear();
+  for (const Compiling& c : compiling_) grammars_->Drop(c.grammar);
+  compiling_.clear();
+  const Finish finish = Finish::Abort(fmt::format("The scheduler had to start over: {}", what), 500, "InternalServerError");
+  while (!active_.empty()) {
+    const auto found = active_.begin();
+    found->second->Deliver(finish, 0, clock_.Now());
+    const std::unique_ptr<ActiveRequest> gone = std::move(found->second);
+    active_.erase(found);
+    ForgetRid(gone->request().rid);
   }
 }
 
@@ -384,6 +372,7 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
     ActiveRequest& active = *active_.at(Index(row.id));
     if (const std::optional<Duration> waited = active.OnScheduled(row, now)) {
       probe_.queue_time.Observe(Seconds(*waited));
+      if (profiler_.active()) profiler_.Overlapping("waiting " + active.request().rid, "queue", now - *waited, now);
       if (active.request().progress) active.DeliverProgress(row.first_pos);
     }
     AddWanted(static_cast<int32_t>(r), row, active);
@@ -401,8 +390,9 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
       if (i == 0 || wanted_[first + i].row != wanted_[first + i - 1].row) runs.emplace_back(i, i);
       runs.back().second = i + 1;
     }
-    loaded_.pool->Run(static_cast<int>(runs.size()), [&](int task, int) {
-      for (size_t i = runs[static_cast<size_t>(task)].first; i < runs[static_cast<size_t>(task)].second; ++i) {
+    task_errors_.assign(runs.size(), nullptr);  // an exception may not leave a compute thread
+    const auto sample = [&](size_t task) {
+      for (size_t i = runs[task].first; i < runs[task].second; ++i) {
         const LogitsRow at = wanted_[first + i];
         const PlanRow& row = plan.rows[static_cast<size_t>(at.row)];
         ActiveRequest& active = *active_.find(Index(row.id))->second;
@@ -416,7 +406,17 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
         else if (at.logits)
           active.TakePromptLogits(position, values);
       }
+    };
+    task_errors_.assign(runs.size(), nullptr);  // an exception may not leave a compute thread
+    loaded_.pool->Run(static_cast<int>(runs.size()), [&](int task, int) {
+      try {
+        sample(static_cast<size_t>(task));
+      } catch (...) {
+        task_errors_[static_cast<size_t>(task)] = std::current_exception();
+      }
     });
+    for (const std::exception_ptr& error : task_errors_)
+      if (error != nullptr) std::rethrow_exception(error);
   });
   sampled_.clear();
   sampled_.reserve(sampling_rows);
@@ -425,40 +425,66 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
 }
 
 bool Engine::Impl::Step() {
-  HandleInbox();
+  const TimePoint step_begin = clock_.Now();
   PollGrammars();
-  End(scheduler_.Sweep(clock_.Now()));
+  if (paused_) {
+    End(scheduler_->SweepAborts());
+    return false;
+  }
+  End(scheduler_->Sweep(clock_.Now()));
   ended_.clear();
-  const SchedStats before = scheduler_.stats();
-  const StepPlan& plan = scheduler_.Plan(clock_.Now(), ended_);
-  if (const SchedStats after = scheduler_.stats(); after.retractions > before.retractions)
+  const SchedStats before = scheduler_->stats();
+  const StepPlan& plan = scheduler_->Plan(clock_.Now(), ended_);
+  const SchedStats after = scheduler_->stats();
+  if (after.retractions > before.retractions)
     LOG_INFO("KV cache pool is full. Retract requests. #retracted_reqs: {}, #new_token_ratio: {:.4f} -> {:.4f}",
              after.retractions - before.retractions, before.new_token_ratio, after.new_token_ratio);
+  if (after.preemptions > before.preemptions)
+    LOG_INFO("{} running request(s) gave way to a higher priority", after.preemptions - before.preemptions);
   End(ended_);
   if (plan.empty()) return false;
 
+  steps_begun_.fetch_add(1, std::memory_order_relaxed);
+  if (sleep_per_step_s_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(sleep_per_step_s_));
+  const bool profiled = profiler_.active();
+  const bool prefills = std::any_of(plan.rows.begin(), plan.rows.end(), [](const PlanRow& row) { return row.prefill; });
+  const char* what = prefills ? "prefill" : "decode";
+  const Json about = profiled ? Json().Set("sequences", static_cast<int64_t>(plan.rows.size())).Set("tokens", plan.tokens) : Json();
   const TimePoint begin = clock_.Now();
-  RunModel(plan);
-  std::vector<RequestId> stepped;
-  stepped.reserve(sampled_.size());
+  try {
+    RunModel(plan);
+  } catch (const std::exception& e) {
+    LOG_ERROR("A step with {} request(s) failed: {}", plan.rows.size(), e.what());
+    for (const PlanRow& row : plan.rows) active_.at(Index(row.id))->DropChoice();
+    sampled_.clear();
+    End(scheduler_->FailStep(
+        Finish::Abort(fmt::format("The step that computed this request failed: {}", e.what()), 500, "InternalServerError")));
+    return true;
+  }
+  stepped_.clear();
   for (const PlanRow& row : plan.rows)
-    if (row.sample) stepped.push_back(row.id);
+    if (row.sample) stepped_.push_back(row.id);
   const TimePoint end = clock_.Now();
-  step_log_.Record(plan, scheduler_.stats(), begin, end);
+  step_log_.Record(plan, scheduler_->stats(), begin, end);
   CountStep(probe_, plan, begin, end);
   NoteProgress(plan);
-  const std::vector<Ended> ended = scheduler_.Commit(sampled_, clock_.Now());
+  const std::vector<Ended> ended = scheduler_->Commit(sampled_, clock_.Now());
   PublishStats();  // before anybody is told: who sees its reply also sees a server without it
 
-  std::unordered_set<uint64_t> finished;
-  for (const Ended& e : ended) finished.insert(Index(e.id));
-  for (const RequestId id : stepped)
-    if (!finished.contains(Index(id))) active_.at(Index(id))->Deliver(std::nullopt, scheduler_.retractions_of(id), clock_.Now());
+  for (const RequestId id : stepped_)
+    if (scheduler_->knows(id)) active_.at(Index(id))->Deliver(std::nullopt, scheduler_->retractions_of(id), clock_.Now());
   for (const auto& [id, computed] : progressed_)
-    if (!finished.contains(Index(id)) && active_.at(Index(id))->request().progress) active_.at(Index(id))->DeliverProgress(computed);
+    if (scheduler_->knows(id) && active_.at(Index(id))->request().progress) active_.at(Index(id))->DeliverProgress(computed);
   End(ended);
+  if (profiled) {
+    profiler_.Event(what, "engine", step_begin, clock_.Now(), about);
+    profiler_.Event("plan", "engine", step_begin, begin);
+    profiler_.Event("run", "engine", begin, end);
+    profiler_.Event("commit and deliver", "engine", end, clock_.Now());
+  }
+  profiler_.StepDone();
 #ifndef NDEBUG
-  scheduler_.CheckInvariants();
+  scheduler_->CheckInvariants();
 #endif
   return true;
 }
@@ -478,9 +504,12 @@ void Engine::Impl::NoteProgress(const StepPlan& plan) {
 }
 
 void Engine::Impl::PublishStats() {
-  GaugeState(probe_, scheduler_.stats(), *loaded_.cache, step_log_.throughput());
+  GaugeState(probe_, scheduler_->stats(), *loaded_.cache, step_log_.throughput());
   MutexLock lock(stats_mutex_);
-  stats_.sched = scheduler_.stats();
+  stats_.sched = scheduler_->stats();
+  stats_.sched.waiting += static_cast<int>(held_.size());
+  stats_.held = static_cast<int64_t>(held_.size());
+  stats_.paused = paused_;
   stats_.last_gen_throughput = step_log_.throughput();
   stats_.tokens_produced += static_cast<int64_t>(sampled_.size());
   sampled_.clear();
@@ -490,30 +519,44 @@ void Engine::Impl::PublishStats() {
 
 void Engine::Impl::WhenIdle() {
   const TimePoint now = clock_.Now();
-  const bool idle = scheduler_.idle() && compiling_.empty();
+  const bool idle = scheduler_->idle() && held_.empty() && compiling_.empty();
   if (idle && !was_idle_) {
     if (config_.check_when_idle) {
-      scheduler_.CheckInvariants();
+      scheduler_->CheckInvariants();
       loaded_.cache->CheckInvariants();
     }
     CHECK(active_.empty());
-    GaugeState(probe_, scheduler_.stats(), *loaded_.cache, 0);
+    GaugeState(probe_, scheduler_->stats(), *loaded_.cache, 0);
     prefilling_.clear();
+  }
+  if (!was_idle_ || paused_) {
     MutexLock lock(stats_mutex_);
-    stats_.sched = scheduler_.stats();
-    stats_.prefilling.clear();
+    stats_.sched = scheduler_->stats();
+    stats_.sched.waiting += static_cast<int>(held_.size());
+    stats_.held = static_cast<int64_t>(held_.size());
+    stats_.paused = paused_;
+    stats_.prefilling = prefilling_;
   }
   was_idle_ = idle;
+  if (now - last_reap_ > std::chrono::seconds(1)) {
+    last_reap_ = now;
+    sessions_.Reap(now);
+  }
+  const bool flushable = idle || (paused_ && !scheduler_->holds_pages());
   for (size_t i = 0; i < flushes_.size();) {
-    if (!idle && now < flushes_[i].deadline) {
+    if (!flushable && now < flushes_[i].deadline) {
       ++i;
       continue;
     }
-    if (idle) loaded_.cache->Flush();
-    if (idle && grammars_) grammars_->Flush();
-    flushes_[i].done(idle);
+    if (flushable) loaded_.cache->Flush();
+    if (flushable && grammars_) grammars_->Flush();
+    flushes_[i].done(flushable);
     flushes_.erase(flushes_.begin() + static_cast<std::ptrdiff_t>(i));
   }
+}
+
+void Engine::Impl::RecoverFrom(const std::exception& error) {
+  Retry([&]() REQUIRES(engine_thread) { StartOver(error.what()); });
 }
 
 void Engine::Impl::Main() {
@@ -521,28 +564,44 @@ void Engine::Impl::Main() {
   pthread_setname_np(pthread_self(), "engine");
   loaded_.pool->BindCaller();
   while (!stop_.load()) {
-    const bool worked = Step();
-    if (!worked || !flushes_.empty()) WhenIdle();
+    bool worked = false;
+    busy_.store(true, std::memory_order_relaxed);
+    try {
+      HandleInbox();
+      if (paused_ && draining_.load()) Continue();  // a shutdown must not wait for somebody to call /continue_generation
+      if (weights_ready_.load()) ExchangeWeights();
+      worked = Step();
+      if (!worked || !flushes_.empty()) WhenIdle();
+    } catch (const std::exception& e) {
+      RecoverFrom(e);
+    }
+    busy_.store(false, std::memory_order_relaxed);
     if (!worked && !stop_.load()) {
       // Waiting requests may have deadlines; nothing else changes without a message.
-      inbox_.Wait(scheduler_.idle() ? std::chrono::milliseconds(500) : std::chrono::milliseconds(2));
+      inbox_.Wait(scheduler_->idle() || paused_ ? std::chrono::milliseconds(500) : std::chrono::milliseconds(2));
     } else {
       was_idle_ = false;
     }
   }
-  HandleInbox();
-  std::vector<Ended> left;
-  for (const Compiling& c : compiling_) {
-    grammars_->Drop(c.grammar);
-    left.push_back({c.request.id, Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError")});
+  try {
+    HandleInbox();
+  } catch (const std::exception& e) {
+    RecoverFrom(e);
   }
-  compiling_.clear();
-  End(left);
-  for (const auto& [id, active] : active_)
-    scheduler_.Abort(active->id(), Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError"));
-  End(scheduler_.Sweep(clock_.Now()));
+  const Finish bye = Finish::Abort("The server is shutting down.", 503, "ServiceUnavailableError");
+  for (const Compiling& c : std::exchange(compiling_, {})) {
+    grammars_->Drop(c.grammar);
+    End({{c.request.id, bye}});
+  }
+  for (const auto& [request, since] : std::exchange(held_, {})) End({{request.id, bye}});
+  for (const auto& [id, active] : active_) scheduler_->Abort(active->id(), bye);
+  End(scheduler_->SweepAborts());
   CHECK(active_.empty());
   for (FlushMessage& flush : flushes_) flush.done(false);
+  if (weights_update_ != nullptr) {
+    const std::unique_ptr<WeightsUpdate> update = std::move(weights_update_);
+    update->done(Error{Code::kUnavailable, "The server is shutting down."});
+  }
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -563,12 +622,17 @@ void Engine::FlushCache(std::chrono::milliseconds timeout, std::function<void(bo
   impl_->Post(FlushMessage{impl_->clock_.Now() + timeout, std::move(done)});
 }
 bool Engine::Drain(std::chrono::milliseconds timeout) { return impl_->Drain(timeout); }
-const EngineInfo& Engine::info() const { return impl_->loaded_.info; }
+void Engine::Control(ControlRequest request, ControlDone done) { impl_->Post(ControlMessage{std::move(request), std::move(done)}); }
+const EngineInfo& Engine::info() const { return *impl_->info_.load(); }
+EngineBeat Engine::beat() const {
+  return {impl_->steps_begun_.load(std::memory_order_relaxed), impl_->busy_.load(std::memory_order_relaxed)};
+}
 EngineStats Engine::stats() const {
   MutexLock lock(impl_->stats_mutex_);
   return impl_->stats_;
 }
 const EngineProbe& Engine::probe() const { return impl_->probe_; }
+Profiler& Engine::profiler() { return impl_->profiler_; }
 std::shared_ptr<const Tokenizer> Engine::tokenizer() const { return impl_->loaded_.tokenizer; }
 const std::string& Engine::chat_template() const { return impl_->loaded_.chat_template; }
 

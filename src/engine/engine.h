@@ -10,11 +10,14 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
+#include "engine/control.h"
 #include "engine/probe.h"
 #include "engine/sampler.h"
+#include "obs/profiler.h"
 #include "sched/request.h"
 #include "sched/scheduler.h"
 #include "tensor/dtype.h"
@@ -77,7 +80,7 @@ struct EngineConfig {
   SchedConfig sched;  // context_length and unset sizes are filled in by the engine
 };
 
-// What does not change after start.
+// What does not change after start, apart from model_path, served_model_name and weight_version, which a weight update replaces.
 struct EngineInfo {
   std::string model_path, tokenizer_path, served_model_name, weight_version;
   std::string model_type;
@@ -96,6 +99,7 @@ struct EngineInfo {
   Json generation_config;  // null if none
   std::string isa;
   int threads = 0;
+  int weight_updates = 0;                    // how often weights or their version were replaced since start
   double load_weights_s = 0, startup_s = 0;  // the model alone; everything until the engine could run
 };
 
@@ -111,6 +115,14 @@ struct EngineStats {
   int64_t tokens_produced = 0;     // since start
   int64_t steps = 0;
   std::vector<PrefillProgress> prefilling;  // long prompts under way
+  bool paused = false;
+  int64_t held = 0;  // requests held back by a pause or a weight update; sched.waiting counts them, too
+};
+
+// What a watchdog looks at: a busy engine whose count stays the same for long hangs.
+struct EngineBeat {
+  uint64_t steps_begun = 0;
+  bool busy = false;  // in a step
 };
 
 // Owns the engine thread, the scheduler, the caches and the model.
@@ -131,12 +143,17 @@ class Engine {
   // Empties the prefix cache when fully idle; waits up to `timeout` for that. `done` is called once, on the engine thread.
   void FlushCache(std::chrono::milliseconds timeout, std::function<void(bool)> done);
 
+  // Thread: any. See each request's type. `done` is called once, on the engine thread, at the latest when the engine ends.
+  void Control(ControlRequest request, ControlDone done);
+
   // No new requests from now on (kUnavailable); true when everything in flight has ended before the deadline.
   bool Drain(std::chrono::milliseconds timeout);
 
-  const EngineInfo& info() const;
+  const EngineInfo& info() const;    // Thread: any; stays valid as long as the engine, but a weight update brings a new one
+  EngineBeat beat() const;           // Thread: any
   EngineStats stats() const;         // Thread: any; a snapshot
   const EngineProbe& probe() const;  // lives as long as the engine
+  Profiler& profiler();              // likewise
   std::shared_ptr<const Tokenizer> tokenizer() const;
   const std::string& chat_template() const;  // "" if the model has none
 

@@ -143,6 +143,12 @@ Result<int64_t> ContextLength(const EngineConfig& config, const Model& model) {
   return config.context_length;
 }
 
+Status CheckFormat(const EngineConfig& config, const ModelFiles& files) {
+  if (config.load_format == "auto" || (config.load_format == "gguf") == files.is_gguf) return {};
+  return InvalidArgument(fmt::format("--load-format {}: {} is {}", config.load_format, config.model_path,
+                                     files.is_gguf ? "a GGUF file" : "a safetensors directory"));
+}
+
 // Memory of this process that lies in huge pages; -1 where the system does not say.
 int64_t HugePageBytes() {
   std::ifstream file("/proc/self/smaps_rollup");
@@ -219,6 +225,14 @@ MemoryBudget ReadMemoryBudget() {
   return budget;
 }
 
+Result<std::unique_ptr<Model>> LoadWeights(const EngineConfig& config, ThreadPool& pool) {
+  TRY(const WeightPrecision precision, Precision(config.dtype, config.quantization));
+  TRY(const ModelFiles files, OpenModel(config.model_path));
+  TRY_STATUS(CheckFormat(config, files));
+  TRY(const Json model_config, EffectiveConfig(files.config, config.json_model_override_args));
+  return MakeModel(model_config, files, pool, {.precision = precision, .progress = {}, .packed_cache_dir = config.packed_cache_dir});
+}
+
 Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   LoadedModel loaded;
   TRY_STATUS(CheckForcedIsa());
@@ -226,6 +240,10 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   TRY(const KvType kv_type, CacheType(config.kv_cache_dtype, precision));
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
     return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
+
+  if (config.sched.enable_priority_scheduling && !PolicyKnowsPriority(config.sched.schedule_policy))
+    return InvalidArgument(
+        fmt::format("--enable-priority-scheduling needs --schedule-policy fcfs or lof, not {}", config.sched.schedule_policy));
 
   Result<CpuPlan> planned = PlanCpus(ReadCpuFacts(), config.threads, config.cpus);
   if (!planned.ok()) return std::move(planned).error().In("SGLANG_CPU_OMP_THREADS_BIND");
@@ -235,9 +253,7 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   loaded.pool = std::make_unique<ThreadPool>(plan);
 
   TRY(const ModelFiles files, OpenModel(config.model_path));
-  if (config.load_format != "auto" && (config.load_format == "gguf") != files.is_gguf)
-    return InvalidArgument(fmt::format("--load-format {}: {} is {}", config.load_format, config.model_path,
-                                       files.is_gguf ? "a GGUF file" : "a safetensors directory"));
+  TRY_STATUS(CheckFormat(config, files));
   TRY(const Json model_config, EffectiveConfig(files.config, config.json_model_override_args));
   if (config.tokenizer_path.empty() || config.tokenizer_path == config.model_path) {
     TRY(loaded.tokenizer, LoadModelTokenizer(files));
@@ -269,6 +285,7 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   loaded.cache = std::make_unique<KvCache>(static_cast<int32_t>(tokens / config.page_size), config.page_size, !config.disable_radix_cache);
 
   loaded.sched = config.sched;
+  loaded.sched.random_seed = static_cast<uint64_t>(config.random_seed.value_or(0));
   loaded.sched.context_length = static_cast<int>(context);
   loaded.sched.max_running_requests =
       static_cast<int>(std::clamp<int64_t>(config.sched.max_running_requests, 1, std::max<int64_t>(1, tokens / 2)));

@@ -24,6 +24,8 @@ struct LoadedModel {
 };
 
 Result<LoadedModel> LoadEngineModel(const EngineConfig& config);
+// Only the model at config.model_path, with the options that concern weights.
+Result<std::unique_ptr<Model>> LoadWeights(const EngineConfig& config, ThreadPool& pool);
 
 // Memory that this process may still take, in bytes: what the system and the cgroup have left. total: of the machine or cgroup.
 struct MemoryBudget {

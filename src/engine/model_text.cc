@@ -47,8 +47,13 @@ Result<std::unique_ptr<Tokenizer>> FromGguf(const GgufMetadata& metadata) {
   vocab.pad = Id(metadata, "tokenizer.ggml.padding_token_id");
   vocab.eot = Id(metadata, "tokenizer.ggml.eot_token_id");
   vocab.eom = Id(metadata, "tokenizer.ggml.eom_token_id");
-  vocab.add_bos = Flag(metadata, "tokenizer.ggml.add_bos_token", vocab.model == "llama");
-  vocab.add_eos = Flag(metadata, "tokenizer.ggml.add_eos_token", false);
+  vocab.cls = Id(metadata, "tokenizer.ggml.cls_token_id");
+  vocab.sep = Id(metadata, "tokenizer.ggml.seperator_token_id");
+  if (metadata.find("tokenizer.ggml.add_bos_token") != nullptr) vocab.add_bos = Flag(metadata, "tokenizer.ggml.add_bos_token", false);
+  if (metadata.find("tokenizer.ggml.add_eos_token") != nullptr) vocab.add_eos = Flag(metadata, "tokenizer.ggml.add_eos_token", false);
+  vocab.remove_extra_whitespaces = Flag(metadata, "tokenizer.ggml.remove_extra_whitespaces", false);
+  if (const Json* map = metadata.find("tokenizer.ggml.precompiled_charsmap"); map != nullptr && map->is_array())
+    for (const Json& byte : map->as_array()) vocab.precompiled_charsmap.push_back(static_cast<char>(byte.is_int() ? byte.as_int() : 0));
   vocab.add_space_prefix = Flag(metadata, "tokenizer.ggml.add_space_prefix", true);
   return LoadTokenizer(vocab);
 }
@@ -61,8 +66,16 @@ Result<std::shared_ptr<const Tokenizer>> LoadModelTokenizer(const ModelFiles& fi
     if (!tokenizer.ok()) return std::move(tokenizer).error().In(files.path.string());
     return std::shared_ptr<const Tokenizer>(*std::move(tokenizer));
   }
+  if (!files.tokenizer_model_name.empty()) {
+    auto tokenizer = LoadTokenizerModel(files.tokenizer_model, files.tokenizer_model_name, files.tokenizer_config);
+    if (!tokenizer.ok()) return std::move(tokenizer).error().In((files.path / files.tokenizer_model_name).string());
+    return std::shared_ptr<const Tokenizer>(*std::move(tokenizer));
+  }
   if (files.tokenizer_json.empty())
-    return NotFound(fmt::format("{}: tokenizer.json is missing; name the folder that has it with --tokenizer-path", files.path.string()));
+    return NotFound(
+        fmt::format("{}: tokenizer.json is missing (and there is no tokenizer.model, *.tiktoken or tekken.json); name the folder that has "
+                    "it with --tokenizer-path",
+                    files.path.string()));
   auto tokenizer = LoadTokenizer(files.tokenizer_json, files.tokenizer_config);
   if (!tokenizer.ok()) return std::move(tokenizer).error().In((files.path / "tokenizer.json").string());
   return std::shared_ptr<const Tokenizer>(*std::move(tokenizer));

@@ -9,7 +9,7 @@
 
 namespace sgl {
 
-// From tokenizer.json, or from GGUF metadata. Errors name the file and what is missing.
+// From tokenizer.json, a SentencePiece, tiktoken or tekken file, or GGUF metadata. Errors name the file and what is missing.
 Result<std::shared_ptr<const Tokenizer>> LoadModelTokenizer(const ModelFiles& files);
 
 }  // namespace sgl

@@ -23,7 +23,7 @@ Result<std::unique_ptr<Runner>> Runner::Create(Model& model, KvStore store, int3
 }
 
 Runner::Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena)
-    : model_(model), store_(std::move(store)), page_size_(page_size), arena_(std::move(arena)), ctx_{pool, arena_} {
+    : model_(&model), store_(std::move(store)), page_size_(page_size), arena_(std::move(arena)), ctx_{pool, arena_} {
   for (int i = 0; i < model.shape().layers; ++i) layers_.push_back(store_.layer(i));
 }
 
@@ -45,18 +45,22 @@ void Runner::RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, Era
   if (step_.size() == 0) return;
   ArenaScope scope(arena_);
   const auto rows = static_cast<int64_t>(step_.hidden_rows.size());
-  const Mat<float> hidden = arena_.TakeMat<float>(kPassTokens, model_.shape().width).Rows(0, rows);
-  model_.Forward(ctx_, step_, layers_, hidden);
+  const Mat<float> hidden = arena_.TakeMat<float>(kPassTokens, model_->shape().width).Rows(0, rows);
+  model_->Forward(ctx_, step_, layers_, hidden);
   for (int64_t begin = 0; begin < rows; begin += kLogitsRows) {
     ArenaScope group(arena_);
     const int64_t count = std::min<int64_t>(kLogitsRows, rows - begin);
-    const Mat<float> logits = arena_.TakeMat<float>(count, model_.shape().vocab_size);
+    const Mat<float> logits = arena_.TakeMat<float>(count, model_->shape().vocab_size);
     const size_t first = first_wanted + static_cast<size_t>(begin);
     const std::span<const LogitsRow> group_rows = wanted.subspan(first, static_cast<size_t>(count));
     if (std::any_of(group_rows.begin(), group_rows.end(), [](const LogitsRow& row) { return row.logits; }))
-      model_.Logits(ctx_, hidden.Rows(begin, count), logits);
+      model_->Logits(ctx_, hidden.Rows(begin, count), logits);
     use.call(use.use, first, hidden.Rows(begin, count), logits);
   }
+  ClearPass();
+}
+
+void Runner::ClearPass() {
   step_.tokens.clear();
   step_.positions.clear();
   step_.slots.clear();
@@ -67,6 +71,7 @@ void Runner::RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, Era
 }
 
 void Runner::RunErased(const StepPlan& plan, std::span<const LogitsRow> wanted, std::span<const Mat<const float>> embeds, ErasedUse use) {
+  ClearPass();  // an exception may have left one half built
   size_t next = 0, pass_first = 0;
   for (size_t r = 0; r < plan.rows.size(); ++r) {
     const PlanRow& row = plan.rows[r];

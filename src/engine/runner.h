@@ -32,6 +32,9 @@ class Runner {
   // Bytes that Create will take besides the store.
   static size_t ScratchBytes(const Model& model, int threads);
 
+  // From now on this model, whose shape and ScratchBytes are no larger than the first one's.
+  void Use(Model& model) { model_ = &model; }
+
   // use(first, hidden, logits): hidden [count, D] and logits [count, V] of wanted[first, first + count), in order; logits may be
   // overwritten, and hold nothing where they are not wanted. wanted: ascending by (row, offset). embeds: one per plan row, or none at all;
   // [n, D], given embeddings of a sequence's first n tokens. Allocates nothing once its vectors have seen the largest step.
@@ -52,9 +55,10 @@ class Runner {
     const void* use;
   };
   void RunErased(const StepPlan& plan, std::span<const LogitsRow> wanted, std::span<const Mat<const float>> embeds, ErasedUse use);
+  void ClearPass();
   void RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, ErasedUse use);
 
-  Model& model_;
+  Model* model_;
   KvStore store_;
   std::vector<KvLayer> layers_;
   int32_t page_size_;

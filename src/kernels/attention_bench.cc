@@ -99,6 +99,7 @@ struct Case {
 struct Bench {
   Buffer pool, q, out, scratch;
   std::vector<int32_t> pages, row, pos;
+  int64_t part = 0;
   uint64_t sink = 0;
 
   // A pool of `bytes` with plausible contents, as much of it as whole blocks fill.
@@ -138,6 +139,7 @@ struct Bench {
             .rows = rows,
             .row = row.data(),
             .pos = pos.data(),
+            .part = &part,
             .group = group,
             .heads_per_group = c.heads_per_group,
             .split_begin = 0,
@@ -153,16 +155,26 @@ struct Bench {
     const Mat<const float> queries = MakeMat<const float>(q.as<float>(), 2048, cols);
     Mat<float> result = MakeMat(out.as<float>(), 2048, cols);
     const int64_t bytes = sequences * kContext / kKvBlock * 2 * c.groups * KvChunkBytes(type, c.width);
+    const int64_t stride = int64_t{c.heads_per_group} * (2 + c.width), plane = kContext / kKvSplit * stride;
+    std::vector<float> partials(static_cast<size_t>(c.groups * plane));
     std::vector<double> rate, share;
     for (int i = 0; i < kSlices; ++i) {
       const double read = Seconds([&] { sink ^= ReadAll(pool.data(), bytes); });
       const double seconds = Seconds([&] {
-        for (int64_t s = 0; s < sequences; ++s)
-          for (int g = 0; g < c.groups; ++g) {
-            AttnTask task = Task(c, kContext - 1, 1, g);
-            task.pages = pages.data() + s * kContext / kKvBlock;
-            table.attention(queries, layer, task, &result, nullptr, scratch.as<float>());
-          }
+        for (int64_t s = 0; s < sequences; ++s) {  // as the engine does: all groups of a split, then the next split
+          for (int split = 0; split < kContext / kKvSplit; ++split)
+            for (int g = 0; g < c.groups; ++g) {
+              AttnTask task = Task(c, kContext - 1, 1, g);
+              task.pages = pages.data() + s * kContext / kKvBlock;
+              task.split_begin = split;
+              task.split_end = split + 1;
+              task.fetch_next = split % 4 != 3;
+              table.attention(queries, layer, task, nullptr, partials.data() + g * plane + split * stride, scratch.as<float>());
+            }
+          for (int h = 0; h < c.groups * c.heads_per_group; ++h)
+            table.attention_merge(partials.data() + h / c.heads_per_group * plane + h % c.heads_per_group * (2 + c.width),
+                                  kContext / kKvSplit, stride, c.width, result.row(0) + int64_t{h} * c.width);
+        }
       });
       rate.push_back(static_cast<double>(bytes) / seconds * 1e-9);
       share.push_back(read / seconds);

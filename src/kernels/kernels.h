@@ -132,7 +132,8 @@ struct AttnTask {
   const int64_t* part = nullptr;           // [rows] where their partials begin; only read if partials are written
   int32_t group = 0, heads_per_group = 1;  // one key/value head and its H/G query heads
   int32_t split_begin = 0, split_end = 0;
-  float scale = 1.0f;  // multiplies the scores
+  float scale = 1.0f;       // multiplies the scores
+  bool fetch_next = false;  // only about time: the thread will do the next split of this table next, all groups of it
 };
 
 struct Kernels {

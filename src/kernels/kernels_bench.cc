@@ -14,6 +14,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/roof.h"
+#include "kernels/task_rows.h"
 #include "tensor/buffer.h"
 
 namespace sgl {
@@ -62,8 +63,13 @@ struct Bench {
     return {form, k, {prepared.data(), rows, bytes, bytes}};
   }
   void Product(const Kernels& table, const Activations& in, const PackedMat& w) const {
-    for (int64_t panel = 0; panel < w.panels(); panel += 64)  // in slices, as a thread pool hands them out
-      table.matmul(in, w, panel, std::min(panel + 64, w.panels()), nullptr, false, MakeMat(out.as<float>(), in.rows(), w.n));
+    const Mat<float> result = MakeMat(out.as<float>(), in.rows(), w.n);
+    const int64_t step = TaskRows(w.k);
+    for (int64_t row = 0; row < in.rows(); row += step) {  // in slices, as a thread pool hands them out
+      const int64_t rows = std::min(step, in.rows() - row);
+      for (int64_t panel = 0; panel < w.panels(); panel += 64)
+        table.matmul(in.Rows(row, rows), w, panel, std::min(panel + 64, w.panels()), nullptr, false, result.Rows(row, rows));
+    }
   }
 
   // Weights that come from memory: GB/s next to reading alone.

@@ -102,6 +102,9 @@ struct KvCache::Impl {
 
   RadixNode* Split(RadixNode* node, size_t head_pages);
   std::pair<RadixNode*, size_t> Descend(std::span<const TokenId> tokens, RadixNode* from);
+  // Walks like Match without changing anything; visit(node) from the top down. Returns the pages matched.
+  template <class Visit>
+  size_t Look(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens, Visit visit) const;
   void RemoveNode(RadixNode* leaf);
   void Evict(size_t count);
   void Clear();
@@ -181,15 +184,19 @@ void KvCache::Impl::Evict(size_t count) {
   }
 }
 
-// Without recursion: a path may be as deep as the pool has pages.
+// Without recursion, because a path may be as deep as the pool has pages; without allocation, because destructors call it.
 void KvCache::Impl::Clear() {
-  std::vector<std::unique_ptr<RadixNode>> left;
-  for (auto& [name, space] : spaces) left.push_back(std::move(space));
-  while (!left.empty()) {
-    const std::unique_ptr<RadixNode> node = std::move(left.back());
-    left.pop_back();
-    for (PageId page : node->pages) Free(page, PageState::kTree);
-    while (!node->children.empty()) left.push_back(std::move(node->children.extract(node->children.begin()).value()));
+  for (auto& [name, space] : spaces) {
+    RadixNode* node = space.get();
+    while (node != space.get() || !node->children.empty()) {
+      if (!node->children.empty()) {
+        node = node->children.begin()->get();
+        continue;
+      }
+      for (PageId page : node->pages) Free(page, PageState::kTree);
+      node = node->parent;
+      node->children.erase(node->children.begin());
+    }
   }
   spaces.clear();
   leaves.clear();
@@ -258,24 +265,42 @@ PrefixMatch KvCache::Match(std::span<const TokenId> tokens, std::string_view ext
   return match;
 }
 
-int64_t KvCache::MatchedTokens(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens) const {
-  const Impl& m = *impl_;
-  const auto space = m.spaces.find(extra_key);
-  if (space == m.spaces.end()) return 0;
+template <class Visit>
+size_t KvCache::Impl::Look(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens, Visit visit) const {
+  const auto space = spaces.find(extra_key);
+  if (space == spaces.end()) return 0;
   const size_t limit = std::min(tokens.size(), static_cast<size_t>(std::max<int64_t>(max_tokens, 0)));
-  tokens = tokens.first(limit - limit % static_cast<size_t>(m.page_size));
+  tokens = tokens.first(limit - limit % static_cast<size_t>(page_size));
   const RadixNode* node = space->second.get();
   size_t matched = 0;
   while (!tokens.empty()) {
     const auto it = node->children.find(tokens);
     if (it == node->children.end()) break;
     node = it->get();
-    const size_t common = m.CommonPages(*node, tokens);
+    visit(node);
+    const size_t common = CommonPages(*node, tokens);
     matched += common;
     if (common < node->pages.size()) break;
-    tokens = tokens.subspan(m.TokensIn(common));
+    tokens = tokens.subspan(TokensIn(common));
   }
-  return static_cast<int64_t>(m.TokensIn(matched));
+  return matched;
+}
+
+int64_t KvCache::MatchedTokens(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens) const {
+  return static_cast<int64_t>(impl_->TokensIn(impl_->Look(tokens, extra_key, max_tokens, [](const RadixNode*) {})));
+}
+
+PrefixPath KvCache::MatchedPath(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens) const {
+  PrefixPath path;
+  const size_t pages = impl_->Look(tokens, extra_key, max_tokens, [&](const RadixNode* node) { path.nodes.push_back(node); });
+  path.tokens = static_cast<int64_t>(impl_->TokensIn(pages));
+  return path;
+}
+
+int32_t KvCache::PagesFreedByUnlock(const RadixNode* node) const {
+  int32_t pages = 0;
+  for (; node != nullptr && node->locks == 1; node = node->parent) pages += static_cast<int32_t>(node->pages.size());
+  return pages;
 }
 
 void KvCache::Lock(RadixNode* node) {
@@ -312,9 +337,9 @@ RadixNode* KvCache::Insert(std::span<const TokenId> tokens, std::string_view ext
     return &m.root;
   }
 
-  auto [space, is_new] = m.spaces.try_emplace(std::string(extra_key));
-  if (is_new) {
-    space->second = std::make_unique<RadixNode>(m.page_size);
+  auto space = m.spaces.find(extra_key);
+  if (space == m.spaces.end()) {
+    space = m.spaces.emplace(std::string(extra_key), std::make_unique<RadixNode>(m.page_size)).first;
     space->second->parent = &m.root;
     space->second->space = &space->first;
   }

@@ -22,6 +22,13 @@ struct PrefixMatch {
   int64_t tokens = 0;         // pages.size() * page_size
 };
 
+// The same as the tree has it: the nodes from the top down, the last one possibly matched in part only. For ordering, not for keeping:
+// the next change of the tree invalidates it.
+struct PrefixPath {
+  std::vector<const RadixNode*> nodes;
+  int64_t tokens = 0;
+};
+
 // Thread: engine. Lives as long as Engine.
 class KvCache {
  public:
@@ -50,8 +57,11 @@ class KvCache {
   PrefixMatch Match(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens);
   // The length of that match, without a trace in the tree.
   int64_t MatchedTokens(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens) const;
+  PrefixPath MatchedPath(std::span<const TokenId> tokens, std::string_view extra_key, int64_t max_tokens) const;
   void Lock(RadixNode* node);  // protects the path from the root to node from eviction
   void Unlock(RadixNode* node);
+  // How many protected pages would become evictable if one Lock of `node`, which must be locked, were undone.
+  int32_t PagesFreedByUnlock(const RadixNode* node) const;
 
   // Gives pages of a computed sequence to the tree. tokens: the sequence, cut to whole pages by the callee; pages: its page table.
   // The first shared_pages of `pages` already belong to the tree (from Match). Pages that the tree already has for the same tokens are

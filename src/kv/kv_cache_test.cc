@@ -165,6 +165,46 @@ TEST(KvCache, DeepPathsDoNotOverflowTheStack) {
   cache.CheckInvariants();
 }
 
+TEST(KvCache, PathsAreLookedAtWithoutTouchingThem) {
+  KvCache cache(20, 4, true);
+  RadixNode* deep = Put(cache, Range(0, 16));
+  std::vector<TokenId> fork = Range(0, 8);
+  fork.insert(fork.end(), {100, 101, 102, 103});
+  RadixNode* side = Put(cache, fork);
+  const PrefixPath whole = cache.MatchedPath(Range(0, 16), "", 100), half = cache.MatchedPath(Range(0, 13), "", 100);
+  EXPECT_EQ(whole.nodes.size(), 2u);
+  EXPECT_EQ(whole.nodes.back(), deep);
+  EXPECT_EQ(whole.tokens, 16);
+  EXPECT_EQ(half.nodes, whole.nodes) << "in part";
+  EXPECT_EQ(half.tokens, 12);
+  const PrefixPath other = cache.MatchedPath(fork, "", 100);
+  EXPECT_EQ(other.nodes.front(), whole.nodes.front());
+  EXPECT_EQ(other.nodes.back(), side);
+  EXPECT_TRUE(cache.MatchedPath(Range(50, 60), "", 100).nodes.empty());
+  EXPECT_TRUE(cache.MatchedPath(Range(0, 16), "x", 100).nodes.empty());
+}
+
+// What an Unlock would free, as told before and as seen after.
+TEST(KvCache, PagesFreedByUnlockAreThoseNobodyElseLocks) {
+  KvCache cache(20, 4, true);
+  RadixNode* deep = Put(cache, Range(0, 16));
+  std::vector<TokenId> fork = Range(0, 8);
+  fork.insert(fork.end(), {100, 101, 102, 103});
+  RadixNode* side = Put(cache, fork);
+  cache.Lock(deep);
+  EXPECT_EQ(cache.PagesFreedByUnlock(deep), 4);
+  cache.Lock(side);
+  EXPECT_EQ(cache.PagesFreedByUnlock(deep), 2);
+  EXPECT_EQ(cache.PagesFreedByUnlock(side), 1);
+  cache.Lock(deep);
+  EXPECT_EQ(cache.PagesFreedByUnlock(deep), 0);
+  cache.Unlock(deep);
+  const int32_t before = cache.evictable_pages(), told = cache.PagesFreedByUnlock(deep);
+  cache.Unlock(deep);
+  EXPECT_EQ(cache.evictable_pages() - before, told);
+  cache.Unlock(side);
+}
+
 using KvCacheDeathTest = testing::Test;
 
 TEST(KvCacheDeathTest, MisuseIsCaught) {

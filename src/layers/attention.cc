@@ -39,25 +39,13 @@ void Attention::Scores(RunContext& ctx, const Step& step, const KvLayer& kv, con
   const int64_t scratch_floats = (AttentionScratch(heads_per_group, config_.head_width) + 15) / 16 * 16;
   float* scratch = ctx.arena.Take<float>(scratch_floats * ctx.pool.threads());
   float* partials = schedule.partial_floats() > 0 ? ctx.arena.Take<float>(schedule.partial_floats()) : nullptr;
-  const int64_t plane = schedule.partial_floats() / config_.groups;
 
   ctx.pool.Run(static_cast<int>(schedule.tasks().size()), [&](int index, int worker) {
-    const AttentionTask& task = schedule.tasks()[static_cast<size_t>(index)];
-    AttnTask call = schedule.Kernel(step, task);
-    call.scale = scale;
-    Mat<float> result = out;
-    const bool direct = task.partials < 0;
-    kernel.attention(q, kv, call, direct ? &result : nullptr, direct ? nullptr : partials + task.group * plane + task.partials,
-                     scratch + scratch_floats * worker);
+    schedule.Run(kernel, step, schedule.tasks()[static_cast<size_t>(index)], scale, q, kv, out, partials,
+                 scratch + scratch_floats * worker);
   });
   ForRows(ctx, static_cast<int64_t>(schedule.merges().size()), 4, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const AttentionMerge& merge = schedule.merges()[static_cast<size_t>(i)];
-      const float* first = partials + merge.group * plane + merge.partials;
-      for (int j = 0; j < heads_per_group; ++j)
-        kernel.attention_merge(first + j * (2 + config_.head_width), merge.parts, schedule.merge_stride(), config_.head_width,
-                               out.row(merge.row) + (int64_t{merge.group} * heads_per_group + j) * config_.head_width);
-    }
+    for (int64_t i = begin; i < end; ++i) schedule.Run(kernel, schedule.merges()[static_cast<size_t>(i)], partials, out);
   });
 }
 

@@ -8,7 +8,9 @@ namespace {
 constexpr int32_t kFewRows = 8;
 // Reading a position costs about as much as scoring it for this many row-heads.
 constexpr int64_t kReadCost = 16;
-constexpr int64_t kTasksPerThread = 6;
+constexpr int64_t kTasksPerThread = 4;
+// What a core keeps of one sequence while it goes from group to group.
+constexpr int64_t kCacheBytes = int64_t{1} << 20;
 
 int32_t Splits(int64_t positions) { return static_cast<int32_t>((positions + kKvSplit - 1) / kKvSplit); }
 
@@ -25,10 +27,35 @@ AttnTask AttentionSchedule::Kernel(const Step& step, const AttentionTask& task) 
           .row = row_.data() + task.first,
           .pos = pos_.data() + task.first,
           .part = part_.data() + task.first,
-          .group = task.group,
+          .group = task.group_begin,
           .heads_per_group = shape_.heads_per_group,
           .split_begin = task.split_begin,
           .split_end = task.split_end};
+}
+
+void AttentionSchedule::Run(const Kernels& kernel, const Step& step, const AttentionTask& task, float scale, Mat<const float> q,
+                            const KvLayer& kv, Mat<float> out, float* partials, float* scratch) const {
+  AttnTask call = Kernel(step, task);
+  call.scale = scale;
+  if (task.partials < 0) {
+    for (; call.group < task.group_end; ++call.group) kernel.attention(q, kv, call, &out, nullptr, scratch);
+    return;
+  }
+  for (int32_t split = task.split_begin; split < task.split_end; ++split) {
+    call.split_begin = split;
+    call.split_end = split + 1;
+    call.fetch_next = split + 1 < task.split_end;
+    const int64_t at = task.partials + (split - task.split_begin) * merge_stride();
+    for (call.group = task.group_begin; call.group < task.group_end; ++call.group)
+      kernel.attention(q, kv, call, nullptr, partials + call.group * plane_ + at, scratch);
+  }
+}
+
+void AttentionSchedule::Run(const Kernels& kernel, const AttentionMerge& merge, const float* partials, Mat<float> out) const {
+  const float* first = partials + merge.group * plane_ + merge.partials;
+  float* head = out.row(merge.row) + int64_t{merge.group} * shape_.heads_per_group * shape_.width;
+  for (int j = 0; j < shape_.heads_per_group; ++j, first += 2 + shape_.width, head += shape_.width)
+    kernel.attention_merge(first, merge.parts, merge_stride(), shape_.width, head);
 }
 
 int32_t AttentionSchedule::CommonSplits(const Step& step, const Reader& a, const Reader& b) const {
@@ -111,6 +138,14 @@ void AttentionSchedule::Share(const Step& step, size_t begin, size_t end, int32_
   }
 }
 
+// Few rows: when one worker would have too much, or when going through the groups one after the other would find in cache nothing of
+// what was fetched beside the group before. Many rows: when one group is too much for one worker.
+bool AttentionSchedule::MustCut(int64_t rows, int64_t splits) const {
+  const int64_t bytes = splits * kKvSplit * shape_.groups * shape_.width * 4;
+  if (rows <= kFewRows) return bytes > kCacheBytes || (shape_.threads > 1 && Work(rows, splits) * shape_.groups > target_);
+  return shape_.threads > 1 && Work(rows, splits) > target_;
+}
+
 // The rows of one sequence over the splits from `from` on; those before are in partials already.
 void AttentionSchedule::AddSequence(const Step& step, int32_t s, int32_t from) {
   const AttnSeq& seq = step.seqs[static_cast<size_t>(s)];
@@ -120,7 +155,7 @@ void AttentionSchedule::AddSequence(const Step& step, int32_t s, int32_t from) {
     const int32_t seen = shape_.window > 0 ? std::max(0, seq.first_pos + row - shape_.window + 1) : 0;
     const int32_t begin = std::max(from, seen / kKvSplit), end = Splits(int64_t{seq.first_pos} + row + rows), base = from > 0 ? 0 : begin;
     bool cut = from > 0;
-    if (!cut && shape_.threads > 1 && end - begin > 1 && Work(rows, end - begin) > target_) {
+    if (!cut && end - begin > 1 && MustCut(rows, end - begin)) {
       cut = (plane_ + int64_t{rows} * (end - begin) * merge_stride()) * shape_.groups <= kMaxPartialFloats;
       for (int32_t r = 0; cut && r < rows; ++r) Place(first_row + row + r, end - begin);
     }
@@ -134,23 +169,26 @@ void AttentionSchedule::AddSequence(const Step& step, int32_t s, int32_t from) {
   }
 }
 
-// Tasks for a list of rows over splits [begin, end), whose partials are laid out from split `base` on.
+// Tasks for a list of rows over splits [begin, end), whose partials are laid out from split `base` on. Many rows, direct: a task per
+// group, so that a group's blocks stay in cache for all rows; few rows and what is cut: all groups, which lie side by side, in one.
 void AttentionSchedule::AddRows(int32_t seq, int32_t first, int32_t rows, int32_t begin, int32_t end, int32_t base, bool cut) {
   const int32_t splits = end - begin;
   if (splits <= 0) return;
-  const auto wanted = static_cast<int32_t>((Work(rows, splits) + target_ - 1) / target_);
+  const int32_t groups = shape_.groups, step = cut || rows <= kFewRows ? groups : 1;
+  const auto wanted = static_cast<int32_t>((Work(rows, splits) * groups + target_ - 1) / target_);
   const int32_t parts = cut ? std::clamp(wanted, 1, splits) : 1;
-  for (int32_t g = 0; g < shape_.groups; ++g)
+  for (int32_t g = 0; g < groups; g += step)
     for (int32_t part = 0; part < parts; ++part) {
       const int32_t from = begin + splits * part / parts, to = begin + splits * (part + 1) / parts;
       tasks_.push_back({.seq = seq,
-                        .group = g,
+                        .group_begin = g,
+                        .group_end = g + step,
                         .first = first,
                         .rows = rows,
                         .split_begin = from,
                         .split_end = to,
                         .partials = cut ? (from - base) * merge_stride() : -1,
-                        .work = Work(rows, to - from)});
+                        .work = Work(rows, to - from) * step});
     }
 }
 
@@ -173,7 +211,7 @@ void AttentionSchedule::Make(const Step& step, const AttentionShape& shape) {
       const int32_t seen = shape.window > 0 ? std::max(0, seq.first_pos + row - shape.window + 1) : 0;
       total += Work(last - row, Splits(int64_t{seq.first_pos} + last) - seen / kKvSplit);
     }
-  target_ = std::max(total * shape.groups / (kTasksPerThread * shape.threads), Work(1, 2));
+  target_ = std::max(total * shape.groups / (kTasksPerThread * shape.threads), Work(1, 1) * shape.groups);
 
   FindReaders(step);
   for (size_t i = 1; i < readers_.size(); ++i)

@@ -15,10 +15,11 @@ struct AttentionShape {
   int threads = 1;
 };
 
-// One call of Kernels::attention for every task; then one of attention_merge for every merge.
+// What one worker does in one go: direct tasks one call of Kernels::attention per group, the others one per split and group, in this
+// order, because the heads of a block lie side by side and memory is fetched ahead. Afterwards attention_merge for every merge.
 struct AttentionTask {
   int32_t seq = 0;                         // whose page table
-  int32_t group = 0;                       // key/value head
+  int32_t group_begin = 0, group_end = 0;  // key/value heads
   int32_t first = 0, rows = 0;             // entries of AttentionSchedule's row lists
   int32_t split_begin = 0, split_end = 0;  // of kKvSplit positions
   int64_t partials = -1;                   // added to the rows' places; -1: the task writes its output itself
@@ -44,7 +45,12 @@ class AttentionSchedule {
   const std::vector<AttentionTask>& tasks() const { return tasks_; }  // the most work first
   const std::vector<AttentionMerge>& merges() const { return merges_; }
   int64_t partial_floats() const { return plane_ * shape_.groups; }
-  // A task as the kernel takes it, for partials that begin at place 0. scale is left to the caller.
+  // Runs one task: a call of `attention` of `kernel` per group and, unless the task is direct, split.
+  void Run(const Kernels& kernel, const Step& step, const AttentionTask& task, float scale, Mat<const float> q, const KvLayer& kv,
+           Mat<float> out, float* partials, float* scratch) const;
+  // Runs one merge, all heads of its group.
+  void Run(const Kernels& kernel, const AttentionMerge& merge, const float* partials, Mat<float> out) const;
+  // A task as the kernel takes it, first group, all splits, partials at place 0. scale is left to the caller.
   AttnTask Kernel(const Step& step, const AttentionTask& task) const;
   int64_t merge_stride() const { return int64_t{shape_.heads_per_group} * (2 + shape_.width); }
 
@@ -60,6 +66,7 @@ class AttentionSchedule {
   void AddSequence(const Step& step, int32_t seq, int32_t from);
   void AddRows(int32_t seq, int32_t first, int32_t rows, int32_t begin, int32_t end, int32_t base, bool cut);
   int64_t Work(int64_t rows, int64_t splits) const;
+  bool MustCut(int64_t rows, int64_t splits) const;
   void Place(int32_t row, int32_t splits);
 
   AttentionShape shape_;

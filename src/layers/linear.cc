@@ -2,20 +2,16 @@
 #include "layers/linear.h"
 
 #include "base/check.h"
+#include "kernels/task_rows.h"
 
 namespace sgl {
 namespace {
-
-constexpr int64_t kTaskBytes = int64_t{1} << 20;  // activations of one task stay in L2
-constexpr int64_t kDepth = 2048;                  // inputs that a kernel takes at a time when there are many rows
 
 // Cuts a product of `rows` rows and `panels` panels into tasks: job(row, rows, panel_begin, panel_end). About four tasks per thread, so
 // that a thread that loses its core costs little; whole units of panels, which a kernel takes at a time.
 template <class Job>
 void ForTasks(RunContext& ctx, int64_t rows, int64_t k, int64_t panels, const Job& job) {
-  const int64_t depth = std::min(k, kDepth);
-  const int64_t row_limit = std::clamp<int64_t>(kTaskBytes / (2 * depth) / 32 * 32, 64, 512);
-  const int64_t wanted_blocks = (rows + row_limit - 1) / row_limit;
+  const int64_t wanted_blocks = (rows + TaskRows(k) - 1) / TaskRows(k);
   const int64_t per_block = ((rows + wanted_blocks - 1) / wanted_blocks + 31) / 32 * 32, row_blocks = (rows + per_block - 1) / per_block;
   const int64_t unit = rows <= 16 ? 4 : 2, units = (panels + unit - 1) / unit, threads = ctx.pool.threads();
   int64_t column_blocks = std::max<int64_t>(1, 4 * threads / row_blocks);

@@ -146,7 +146,7 @@ Result<std::vector<PackedMat>> WeightLoader::Matrix(const std::vector<Rows>& sli
     const size_t bytes = PackedBytes(format, mat.n, k);
     CHECK(used_ + bytes + kOverread <= memory_.bytes());
     uint64_t entry = HashBytes(&used_, sizeof used_, static_cast<uint64_t>(format));
-    for (size_t i = first; i < last; ++i) entry = HashBytes(slices[i].name, entry ^ static_cast<uint64_t>(slices[i].heads));
+    for (size_t i = first; i < last; ++i) entry = HashText(slices[i].name, entry ^ static_cast<uint64_t>(slices[i].heads));
     used_ += bytes;
     const bool cached = is_cached(entry);
     image_.bytes = used_;

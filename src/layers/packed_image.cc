@@ -69,19 +69,20 @@ bool WriteAt(int fd, const void* data, size_t bytes, uint64_t offset) {
 
 // How the kernels in use lay out each format: what they make of a small matrix. A new layout has a new fingerprint by itself.
 uint64_t LayoutFingerprint(const WeightFile& weights) {
-  std::set<DType> formats = {DType::kF32, DType::kF16, DType::kBF16};  // what --dtype may turn the others into
+  constexpr int64_t kRows = 19, kInputs = 512, kPanels = (kRows + kPanel - 1) / kPanel;
+  std::set<DType> formats = {DType::kF32, DType::kF16, DType::kBF16, DType::kI8};  // what options may turn the others into
   for (const TensorRef& tensor : weights.tensors())
     if (IsQuantised(tensor.dtype)) formats.insert(tensor.dtype);
-  uint64_t hash = HashBytes(kernels().isa);
-  for (const DType dtype : formats) {
-    constexpr int64_t kRows = 19, kInputs = 512;
-    const int64_t row_bytes = RowBytes(dtype, kInputs), panel_bytes = PanelBytes(dtype, kInputs);
-    const int64_t panels = (kRows + kPanel - 1) / kPanel;
-    std::vector<std::byte> row(static_cast<size_t>(row_bytes)), packed(static_cast<size_t>(panels * panel_bytes + 64));
-    const PackedMat mat{.format = dtype, .n = kRows, .k = kInputs, .panel_bytes = panel_bytes, .data = packed.data()};
+  uint64_t hash = HashText(kernels().isa);
+  for (const DType format : formats) {
+    const DType source = format == DType::kI8 ? DType::kF32 : format;  // no file has it
+    const int64_t row_bytes = RowBytes(source, kInputs), panel_bytes = PanelBytes(format, kInputs);
+    std::vector<std::byte> row(static_cast<size_t>(row_bytes)), packed(static_cast<size_t>(kPanels * panel_bytes + 64));
+    const PackedMat mat{.format = format, .n = kRows, .k = kInputs, .panel_bytes = panel_bytes, .data = packed.data()};
     for (int64_t r = 0; r < kRows; ++r) {
-      for (int64_t i = 0; i < row_bytes; ++i) row[static_cast<size_t>(i)] = static_cast<std::byte>((r * 131 + i * 7 + i / 256) & 0xFF);
-      PackRow(dtype, row.data(), r, mat);
+      // Below 0x40 every format's numbers are finite.
+      for (int64_t i = 0; i < row_bytes; ++i) row[static_cast<size_t>(i)] = static_cast<std::byte>((r * 131 + i * 7 + i / 256) % 0x40);
+      PackRow(source, row.data(), r, mat);
     }
     hash = HashBytes(packed.data(), packed.size(), hash ^ static_cast<uint64_t>(panel_bytes));
   }
@@ -97,7 +98,7 @@ std::optional<PackedImage> Refuse(const PackedImageId& id, const char* why) {
 
 std::optional<PackedImageId> IdentifyPackedImage(const std::filesystem::path& dir, const ModelFiles& files, const std::string& options) {
   uint64_t key = LayoutFingerprint(*files.weights);
-  key = HashBytes(options, key);
+  key = HashText(options, key);
   std::set<std::string> seen;
   for (const TensorRef& tensor : files.weights->tensors()) {
     if (seen.insert(std::string(tensor.file)).second) {
@@ -106,7 +107,7 @@ std::optional<PackedImageId> IdentifyPackedImage(const std::filesystem::path& di
       const int64_t about[] = {int64_t{status.st_size}, int64_t{status.st_mtim.tv_sec}, int64_t{status.st_mtim.tv_nsec}};
       key = HashBytes(about, sizeof about, key);
     }
-    key = HashBytes(tensor.name, key);
+    key = HashText(tensor.name, key);
     key = HashBytes(tensor.shape.data(), tensor.shape.size() * sizeof tensor.shape[0], key ^ static_cast<uint64_t>(tensor.dtype));
     const int64_t sampled = std::min(tensor.bytes, kSampledBytes);
     key = HashBytes(tensor.data, static_cast<size_t>(sampled), key);
@@ -116,7 +117,7 @@ std::optional<PackedImageId> IdentifyPackedImage(const std::filesystem::path& di
   // One place per model, kind of kernels and options: a new image replaces the stale one.
   std::error_code ignored;
   const std::filesystem::path absolute = std::filesystem::weakly_canonical(files.path, ignored);
-  const uint64_t place = HashBytes(absolute.string(), HashBytes(options, HashBytes(kernels().isa)));
+  const uint64_t place = HashText(absolute.string(), HashText(options, HashText(kernels().isa)));
   std::string stem = absolute.filename().string();
   if (stem.empty()) stem = "model";
   return PackedImageId{dir / fmt::format("{}-{:016x}.packed", stem, place), key};

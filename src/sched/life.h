@@ -29,11 +29,15 @@ struct LiveRequest {
   std::vector<TokenId> stop_ids;
   std::string extra_key;
 
-  uint64_t arrival = 0;                    // its place in the queue, for life
+  std::string routing_key;
+  int64_t importance = 0;                  // by priority; larger goes first
+  uint64_t arrival = 0;                    // its place in the queue among equals, for life
   TimePoint queued_at{};                   // last entry into the queue
   std::optional<TimePoint> first_forward;  // first time in a plan
   std::optional<Finish> pending;           // aborted, not yet reported
   int retractions = 0;
+
+  uint64_t planned_in = 0;  // the last step it was in
 
   // What it holds of the cache while partial or running, see Take and Release.
   bool holding = false;
@@ -59,13 +63,14 @@ struct Scheduler::Impl {
   const double max_ratio, min_ratio;
 
   std::unordered_map<RequestId, std::unique_ptr<LiveRequest>> requests;
-  std::vector<LiveRequest*> waiting;  // by arrival
+  std::vector<LiveRequest*> waiting;  // see GoesFirst
   std::vector<LiveRequest*> running;  // in the order they began to decode
   LiveRequest* partial = nullptr;
   int pending_aborts = 0;
   TimePoint oldest_queued = TimePoint::max();  // nobody has waited longer (a bound, refreshed by scans)
   uint64_t arrivals = 0;
-  int64_t retractions = 0;
+  int64_t retractions = 0, preemptions = 0;
+  int max_running;
   double ratio;             // share of the remaining max_new_tokens that running requests are assumed to need
   bool batch_full = false;  // the last attempt to admit hit a limit, and nobody has left since
   bool somebody_ended = false;
@@ -74,16 +79,22 @@ struct Scheduler::Impl {
   StepPlan plan;
   std::vector<LiveRequest*> plan_requests;  // of plan.rows
   bool in_flight = false;                   // planned, not committed
-  int64_t steps = 0;
-  std::vector<Waiting> policy_queue;  // scratch
-  std::vector<int32_t> policy_order;  // scratch
+  int prefill_rows = 0;                     // of plan
+  uint64_t steps = 0;
+  // Scratch.
+  std::vector<Waiting> policy_queue;
+  std::vector<int32_t> policy_order;
+  std::vector<LiveRequest*> candidates, victims;
 
   // scheduler.cc: the life of a request.
+  int64_t Importance(std::optional<int64_t> priority) const;
+  bool MakeRoomInQueue(int64_t importance);
   void Enqueue(LiveRequest& r, TimePoint now);
   void Take(LiveRequest& r, PrefixMatch match);
   void Release(LiveRequest& r, bool insert);
   void Share(LiveRequest& r);
   void Retract(LiveRequest& r, TimePoint now);
+  void CloseStep();
   void End(LiveRequest& r, Finish finish, std::vector<Ended>& ended, bool insert = true);
   void ForgetEnded();
   void SweepAborts(std::vector<Ended>& ended);
@@ -99,9 +110,17 @@ struct Scheduler::Impl {
   Admission TryAdmit(LiveRequest& r, Budget& budget, TimePoint now, std::vector<Ended>& ended);
   void PlanDecode(TimePoint now, std::vector<Ended>& ended);
   bool MakeRoomForDecode(TimePoint now, std::vector<Ended>& ended);
+  bool MayAdmit() const;
+  bool Fits(const LiveRequest& r, const Budget& budget) const;
+  bool IsBeingComputed(const LiveRequest& r) const;
+  bool MayPreempt(const LiveRequest& r) const;
+  bool Preempt(const LiveRequest& r, Budget& budget, TimePoint now);
   void OrderWaiting();
   void AddRow(LiveRequest& r, size_t count, bool prefill, int64_t cached, TimePoint now);
 
+  static bool GoesFirst(const LiveRequest* a, const LiveRequest* b) {
+    return a->importance != b->importance ? a->importance > b->importance : a->arrival < b->arrival;
+  }
   int64_t page_size() const { return cache.page_size(); }
   int64_t room_pages() const { return int64_t{cache.free_pages()} + cache.evictable_pages(); }
   int64_t PagesFor(int64_t tokens) const { return (tokens + page_size() - 1) / page_size(); }

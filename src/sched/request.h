@@ -40,6 +40,15 @@ struct SamplingParams {
   std::optional<std::string> json_schema, regex, ebnf, structural_tag;
 };
 
+// The place of a request in a session, see Sessions. Names: SGLang's session_params.
+struct SessionParams {
+  std::string id;
+  std::optional<std::string> rid{};  // the request to build on; nothing: an empty context
+  int64_t offset = 0;                // > 0: only so many tokens of the context
+  bool replace = false;              // with rid: in the place of everything that was built on it; without: of the whole session
+  bool drop_previous_output = false;
+};
+
 // One prompt, one sample: what Engine::Submit takes.
 struct GenerateRequest {
   std::string rid;              // the client's name for it; unique among the living
@@ -50,7 +59,9 @@ struct GenerateRequest {
   int top_logprobs_num = 0;
   std::vector<TokenId> token_ids_logprob;
   std::string extra_key;  // cache namespace
-  int64_t priority = 0;
+  std::optional<SessionParams> session{};
+  std::optional<int64_t> priority;         // nothing: --default-priority-value, else behind everybody who gave one
+  std::string routing_key;                 // for --schedule-policy routing-key
   std::vector<TokenId> think_end;          // not empty: the output starts with reasoning; the grammar holds after these tokens
   std::optional<int64_t> thinking_budget;  // reasoning tokens before think_end is forced
   // Final hidden states to give back. kLast: of the last prompt token, in place of sampling (embeddings; max_new_tokens is 0).

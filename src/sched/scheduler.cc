@@ -43,19 +43,42 @@ Scheduler::Impl::Impl(const SchedConfig& c, KvCache& k)
       policy(FindPolicy(c.schedule_policy)),
       max_ratio(std::min(c.init_new_token_ratio * c.schedule_conservativeness, 1.0)),
       min_ratio(max_ratio * c.min_new_token_ratio_factor),
+      max_running(c.max_running_requests),
       ratio(max_ratio) {
-  CHECK(policy != nullptr && "schedule_policy was not validated");
+  CHECK(policy != nullptr && (policy->knows_priority || !config.enable_priority_scheduling) && "schedule_policy was not validated");
   CHECK(config.max_running_requests > 0 && config.max_prefill_tokens > 0 &&
         (config.chunked_prefill_size == -1 || config.chunked_prefill_size > 0));
 }
 
-// Into the queue, at its place by arrival: a retracted request goes in front of those that came after it.
+// A priority as a number of which the larger goes first; no difference of two overflows.
+int64_t Scheduler::Impl::Importance(std::optional<int64_t> priority) const {
+  constexpr int64_t kMost = int64_t{1} << 61;
+  if (!config.enable_priority_scheduling) return 0;
+  if (!priority) priority = config.default_priority_value;
+  if (!priority) return -kMost;
+  const int64_t value = std::clamp(*priority, -kMost, kMost);
+  return config.schedule_low_priority_values_first ? -value : value;
+}
+
+// False: the queue is full, and nobody in it has to make way for a newcomer of this importance. Retracted requests never have to.
+bool Scheduler::Impl::MakeRoomInQueue(int64_t importance) {
+  if (config.max_queued_requests <= 0 || waiting.size() < static_cast<size_t>(config.max_queued_requests)) return true;
+  const auto leaving = std::count_if(waiting.begin(), waiting.end(), [](const LiveRequest* r) { return r->pending.has_value(); });
+  if (waiting.size() - static_cast<size_t>(leaving) < static_cast<size_t>(config.max_queued_requests)) return true;
+  const auto may_leave = [&](const LiveRequest* r) { return !r->pending && r->retractions == 0 && r->importance < importance; };
+  const auto worst = std::find_if(waiting.rbegin(), waiting.rend(), may_leave);
+  if (worst == waiting.rend()) return false;
+  (*worst)->pending = Finish::Abort("The request is aborted by a higher priority request.", 503);
+  ++pending_aborts;
+  return true;
+}
+
+// Into the queue, at its place: a retracted request goes in front of those that came after it.
 void Scheduler::Impl::Enqueue(LiveRequest& r, TimePoint now) {
   r.stage = Stage::kWaiting;
   r.queued_at = now;
   oldest_queued = std::min(oldest_queued, now);
-  const auto later = [](const LiveRequest* a, const LiveRequest* b) { return a->arrival < b->arrival; };
-  waiting.insert(std::upper_bound(waiting.begin(), waiting.end(), &r, later), &r);
+  waiting.insert(std::upper_bound(waiting.begin(), waiting.end(), &r, GoesFirst), &r);
 }
 
 // Makes a match the request's own, so that its pages stay.
@@ -99,7 +122,6 @@ void Scheduler::Impl::Share(LiveRequest& r) {
 void Scheduler::Impl::Retract(LiveRequest& r, TimePoint now) {
   Release(r, /*insert=*/false);
   ++r.retractions;
-  ++retractions;
   if (partial == &r) {
     partial = nullptr;
   } else {
@@ -146,9 +168,10 @@ Status Scheduler::Add(SchedRequest request, TimePoint now) {
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length > m.config.context_length) return InvalidArgument("The prompt is longer than the context.");
   if (m.PagesFor(length) > m.cache.total_pages()) return InvalidArgument("The prompt is longer than the KV cache pool.");
-  if (m.config.max_queued_requests > 0 && m.waiting.size() >= static_cast<size_t>(m.config.max_queued_requests)) {
-    return Error{Code::kExhausted, "The request queue is full."};
-  }
+  if (request.priority && !m.config.enable_priority_scheduling && m.config.abort_on_priority_when_disabled)
+    return Error{Code::kUnavailable, "Using priority is disabled for this server. Please send a new request without a priority."};
+  const int64_t importance = m.Importance(request.priority);
+  if (!m.MakeRoomInQueue(importance)) return Error{Code::kExhausted, "The request queue is full."};
   auto [it, is_new] = m.requests.try_emplace(request.id, std::make_unique<LiveRequest>());
   CHECK(is_new && "request id used twice");
   LiveRequest& r = *it->second;
@@ -160,6 +183,8 @@ Status Scheduler::Add(SchedRequest request, TimePoint now) {
   r.logprob_start = request.logprob_start_len;
   r.stop_ids = std::move(request.stop_ids);
   r.extra_key = std::move(request.extra_key);
+  r.routing_key = std::move(request.routing_key);
+  r.importance = importance;
   r.arrival = ++m.arrivals;
   m.Enqueue(r, now);
   return {};
@@ -216,6 +241,26 @@ std::vector<Ended> Scheduler::Sweep(TimePoint now) {
   return ended;
 }
 
+std::vector<Ended> Scheduler::SweepAborts() {
+  CHECK(!impl_->in_flight && "SweepAborts between Plan and Commit");
+  std::vector<Ended> ended;
+  impl_->last_ended.clear();
+  impl_->SweepAborts(ended);
+  impl_->ForgetEnded();
+  return ended;
+}
+
+void Scheduler::RetractAll(TimePoint now) {
+  Impl& m = *impl_;
+  CHECK(!m.in_flight && "RetractAll between Plan and Commit");
+  const auto retract = [&](LiveRequest* r) {
+    m.Retract(*r, now);
+    ++m.retractions;
+  };
+  if (m.partial != nullptr) retract(m.partial);
+  while (!m.running.empty()) retract(m.running.back());
+}
+
 // Takes one computed row; sampled is nullptr for a chunk with more to come. The finish, if the request ends here.
 std::optional<Finish> Scheduler::Impl::CommitRow(LiveRequest& r, const PlanRow& row, const Sampled* sampled) {
   r.computed = static_cast<size_t>(row.first_pos) + row.tokens.size();
@@ -252,15 +297,47 @@ std::vector<Ended> Scheduler::Commit(std::span<const Sampled> sampled, TimePoint
     }
   }
   CHECK(next == sampled.size() && "a sampled token per row with sample");
-  m.plan.rows.clear();
-  m.plan.tokens = 0;
-  m.plan_requests.clear();
-  m.in_flight = false;
-  m.ForgetEnded();
+  m.CloseStep();
   return ended;
 }
 
+void Scheduler::Impl::CloseStep() {
+  plan.rows.clear();
+  plan.tokens = 0;
+  plan_requests.clear();
+  prefill_rows = 0;
+  in_flight = false;
+  ForgetEnded();
+}
+
+std::vector<Ended> Scheduler::FailStep(const Finish& finish) {
+  Impl& m = *impl_;
+  CHECK(m.in_flight && "FailStep without Plan");
+  std::vector<Ended> ended;
+  m.last_ended.clear();
+  for (LiveRequest* r : m.plan_requests) m.End(*r, r->pending ? *r->pending : finish, ended, /*insert=*/false);
+  m.CloseStep();
+  return ended;
+}
+
+void Scheduler::LimitRunning(int most) {
+  CHECK(most > 0);
+  impl_->max_running = std::min(most, impl_->config.max_running_requests);
+  impl_->batch_full = false;
+}
+
+void Scheduler::ForgiveTime(Duration pause) {
+  for (auto& [id, r] : impl_->requests) {
+    r->queued_at += pause;
+    if (r->first_forward) *r->first_forward += pause;
+  }
+}
+
+void Scheduler::Abandon() { impl_->requests.clear(); }
+
+bool Scheduler::knows(RequestId id) const { return impl_->requests.contains(id); }
 bool Scheduler::idle() const { return impl_->requests.empty(); }
+bool Scheduler::holds_pages() const { return impl_->running_count() > 0; }
 
 SchedStats Scheduler::stats() const {
   const Impl& m = *impl_;
@@ -270,6 +347,7 @@ SchedStats Scheduler::stats() const {
   s.total_tokens = int64_t{m.cache.total_pages()} * m.page_size();
   s.used_tokens = s.total_tokens - m.room_pages() * m.page_size();
   s.retractions = m.retractions;
+  s.preemptions = m.preemptions;
   s.new_token_ratio = m.ratio;
   return s;
 }
@@ -313,7 +391,7 @@ void Scheduler::CheckInvariants() const {
   CHECK(locks == m.cache.locks() && "locks of the tree");
   CHECK(in_lists == m.requests.size() && "a request in no list or in two");
   CHECK(partials <= 1 && static_cast<int>(pending) == m.pending_aborts);
-  CHECK(std::is_sorted(m.waiting.begin(), m.waiting.end(), [](auto* a, auto* b) { return a->arrival < b->arrival; }));
+  CHECK(std::is_sorted(m.waiting.begin(), m.waiting.end(), Impl::GoesFirst));
 }
 
 }  // namespace sgl

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,7 +32,17 @@ struct SchedConfig {
   int clip_max_new_tokens = 4096;
   double waiting_timeout_s = -1;  // <= 0: off
   double running_timeout_s = -1;
-  int test_retract_interval = 0;  // retract one request every so many steps; 0: off (SGLANG_TEST_RETRACT)
+  bool enable_mixed_chunk = false;          // prefill steps take the running requests along
+  int prefill_max_requests = 0;             // requests in one prefill step; 0: no limit
+  bool enable_priority_scheduling = false;  // the rest of the priority options needs it
+  bool disable_priority_preemption = false;
+  bool schedule_low_priority_values_first = false;
+  bool abort_on_priority_when_disabled = false;
+  std::optional<int64_t> default_priority_value;  // nothing: behind everybody
+  int64_t priority_scheduling_preemption_threshold = 10;
+  uint64_t random_seed = 0;                                        // of schedule_policy random
+  int test_retract_interval = 0;                                   // retract one request every so many steps; 0: off (SGLANG_TEST_RETRACT)
+  int test_retract_max_running = std::numeric_limits<int>::max();  // with it: no prefill while more than so many are running
 };
 
 // What the scheduler has to know of a request.
@@ -43,7 +54,8 @@ struct SchedRequest {
   int64_t min_new_tokens = 0;      // token stops before it do not count
   int64_t logprob_start_len = -1;  // >= 0: at most that many tokens may come from the cache
   std::string extra_key;
-  int64_t priority = 0;
+  std::optional<int64_t> priority;
+  std::string routing_key;
 };
 
 // One sequence's share of a step. Spans and pointers stay valid until Commit.
@@ -78,7 +90,8 @@ struct Ended {
 struct SchedStats {
   int running = 0, waiting = 0;
   int64_t used_tokens = 0, total_tokens = 0;  // used = total - free - evictable
-  int64_t retractions = 0;
+  int64_t retractions = 0;                    // for want of memory, by Retract and for tests
+  int64_t preemptions = 0;                    // for somebody with a higher priority
   double new_token_ratio = 0;
 };
 
@@ -88,7 +101,9 @@ class Scheduler {
   Scheduler(const SchedConfig& config, KvCache& cache);
   ~Scheduler();
 
-  // Into the waiting queue. Error kExhausted: "The request queue is full."; kInvalidArgument: longer than the pool or the context.
+  // Into the waiting queue. Error kExhausted: "The request queue is full."; kUnavailable: a priority where there are none, see
+  // abort_on_priority_when_disabled; kInvalidArgument: longer than the pool or the context.
+  // With priorities a newcomer takes the place of the least important one in a full queue, which then ends in the next Sweep.
   Status Add(SchedRequest request, TimePoint now);
 
   // Only marks: the request ends in the next Sweep, or in the next Commit if it is in a plan now. It is not computed again. The first
@@ -98,6 +113,11 @@ class Scheduler {
 
   // Ends what was aborted or ran out of time. Call between Commit and Plan.
   std::vector<Ended> Sweep(TimePoint now);
+  // The part of Sweep that knows no time: while the engine is paused.
+  std::vector<Ended> SweepAborts();
+
+  // Everybody who is partial or running goes back to the queue without pages, keeping the tokens so far. Between Commit and Plan.
+  void RetractAll(TimePoint now);
 
   // Chooses the next step: a prefill step if anything can be prefilled, else a decode step; empty when there is nothing to do.
   // `ended` gets requests that had to end here (out of memory with nobody left to retract). The plan stays valid until Commit.
@@ -107,7 +127,20 @@ class Scheduler {
   // pending abort, length (before eos), token stop, then `hit`.
   std::vector<Ended> Commit(std::span<const Sampled> sampled, TimePoint now);
 
-  bool idle() const;  // nothing waiting, nothing running
+  // In place of Commit when the step could not be computed: everybody in the plan ends like this, and nothing of the step is kept.
+  std::vector<Ended> FailStep(const Finish& finish);
+
+  // At most so many running from now on, at least 1; who is running may stay. The configured value bounds it.
+  void LimitRunning(int most);
+
+  // Time that counts for no deadline has passed: the engine was paused.
+  void ForgiveTime(Duration pause);
+  // After an exception that left the state half done: forgets everything without giving pages back. Only good for being destroyed.
+  void Abandon();
+
+  bool idle() const;               // nothing waiting, nothing running
+  bool knows(RequestId id) const;  // waiting, partial or running
+  bool holds_pages() const;        // somebody is partial or running
   SchedStats stats() const;
   // How often it was retracted. Also of those that the last Sweep, Plan or Commit ended; 0 if unknown.
   int retractions_of(RequestId id) const;
@@ -120,7 +153,8 @@ class Scheduler {
   std::unique_ptr<Impl> impl_;
 };
 
-// The names --schedule-policy accepts.
+// The names --schedule-policy accepts, and which of them go with priorities.
 bool IsSchedulePolicy(std::string_view name);
+bool PolicyKnowsPriority(std::string_view name);
 
 }  // namespace sgl

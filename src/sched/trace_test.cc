@@ -92,6 +92,13 @@ class Player {
     if (c.verb == "abort") return sched_->Abort(ids_.at(c.words.at(0)), Finish::Abort(c.Text("reason", "Aborted"), c.Int("status", 0)));
     if (c.verb == "wait") {
       now_ += std::chrono::seconds(std::stoi(c.words.at(0)));
+    } else if (c.verb == "forgive") {
+      now_ += std::chrono::seconds(std::stoi(c.words.at(0)));
+      sched_->ForgiveTime(std::chrono::seconds(std::stoi(c.words.at(0))));
+    } else if (c.verb == "retract_all") {
+      sched_->RetractAll(now_);
+    } else if (c.verb == "limit") {
+      sched_->LimitRunning(std::stoi(c.words.at(0)));
     } else if (c.verb == "flush") {
       cache_->Flush();
     } else if (c.verb == "idle") {
@@ -101,8 +108,8 @@ class Player {
       EXPECT_EQ(Pages(), c.expected);
     } else if (c.verb == "stats") {
       const SchedStats s = sched_->stats();
-      EXPECT_EQ("running=" + std::to_string(s.running) + " waiting=" + std::to_string(s.waiting) +
-                    " retractions=" + std::to_string(s.retractions),
+      EXPECT_EQ("running=" + std::to_string(s.running) + " waiting=" + std::to_string(s.waiting) + " retractions=" +
+                    std::to_string(s.retractions) + (s.preemptions > 0 ? " preemptions=" + std::to_string(s.preemptions) : ""),
                 c.expected);
     } else {
       FAIL() << "unknown command " << c.verb;
@@ -121,6 +128,16 @@ class Player {
     config.waiting_timeout_s = c.Int("waiting_timeout", -1);
     config.running_timeout_s = c.Int("running_timeout", -1);
     config.test_retract_interval = c.Int("test_retract", 0);
+    config.test_retract_max_running = c.Int("test_retract_bs", config.test_retract_max_running);
+    config.enable_mixed_chunk = c.Text("mixed", "off") == "on";
+    config.prefill_max_requests = c.Int("prefill_max", 0);
+    config.enable_priority_scheduling = c.Text("priority", "off") != "off";
+    config.schedule_low_priority_values_first = c.Text("priority", "off") == "low_first";
+    config.disable_priority_preemption = c.Text("preemption", "on") == "off";
+    config.priority_scheduling_preemption_threshold = c.Int("threshold", 10);
+    config.abort_on_priority_when_disabled = c.Text("abort_on_priority", "off") == "on";
+    if (c.named.contains("default_priority")) config.default_priority_value = c.Int("default_priority", 0);
+    config.random_seed = static_cast<uint64_t>(c.Int("seed", 0));
     cache_ = std::make_unique<KvCache>(c.Int("pages", 8), c.Int("page_size", 4), c.Text("radix", "on") == "on");
     sched_ = std::make_unique<Scheduler>(config, *cache_);
   }
@@ -135,6 +152,8 @@ class Player {
     r.stop_ids = ParseTokens(c.Text("stop", ""));
     r.logprob_start_len = c.Int("logprob_start", -1);
     r.extra_key = c.Text("key", "");
+    r.routing_key = c.Text("route", "");
+    if (c.named.contains("priority")) r.priority = c.Int("priority", 0);
     ids_[name] = r.id;
     names_[r.id] = name;
     outputs_[r.id] = 0;
@@ -154,6 +173,11 @@ class Player {
     const StepPlan& plan = sched_->Plan(now_, ended);
     say_ended(ended);
     if (!plan.empty()) say(Describe(plan));
+    if (!c.words.empty() && c.words[0] == "fails") {
+      say_ended(sched_->FailStep(Finish::Abort("the step failed", 500)));
+      EXPECT_EQ(said, c.expected);
+      return;
+    }
     std::vector<Sampled> sampled;
     size_t used = 0;
     for (const PlanRow& row : plan.rows) {
@@ -187,8 +211,11 @@ class Player {
 
   std::string Describe(const StepPlan& plan) const {
     std::string text = plan.rows.front().prefill ? "prefill" : "decode";
+    bool prefill = plan.rows.front().prefill;
     for (const PlanRow& row : plan.rows) {
       const auto end = row.first_pos + static_cast<int>(row.tokens.size());
+      if (row.prefill != prefill) text += ", prefill";
+      prefill = row.prefill;
       text += " " + names_.at(row.id);
       if (row.prefill) {
         text += "[" + std::to_string(row.first_pos) + "," + std::to_string(end) + ")" + (row.sample ? "" : "..");

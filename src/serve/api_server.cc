@@ -33,10 +33,12 @@ class EngineBackend final : public Backend {
   void AbortRid(const std::string& rid) override { engine_.AbortRid(rid); }
   void AbortAll() override { engine_.AbortAll(); }
   void FlushCache(milliseconds timeout, std::function<void(bool)> done) override { engine_.FlushCache(timeout, std::move(done)); }
+  void Control(ControlRequest request, ControlDone done) override { engine_.Control(std::move(request), std::move(done)); }
   bool Drain(milliseconds timeout) override { return engine_.Drain(timeout); }
   const EngineInfo& info() const override { return engine_.info(); }
   EngineStats stats() const override { return engine_.stats(); }
   std::vector<const EngineProbe*> probes() const override { return {&engine_.probe()}; }
+  Profiler& profiler() override { return engine_.profiler(); }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return engine_.tokenizer(); }
 
  private:
@@ -48,7 +50,7 @@ std::string TemplateSource(const ApiConfig& config, const Engine& engine) {
   if (!config.chat_template.empty()) return config.chat_template;
   if (!engine.chat_template().empty()) return engine.chat_template();
   LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
-  return std::string(BuiltinChatTemplate("chatml"));
+  return std::string(BuiltinChatTemplate("internlm2-chat"));  // ChatML without a system message of its own
 }
 
 // DeepSeek-V3.2's encoder: by its name; or, where the user gives no template, by its calls' format or because the model has none.

@@ -19,10 +19,12 @@ class Backend {
   virtual void AbortRid(const std::string& rid) = 0;
   virtual void AbortAll() = 0;
   virtual void FlushCache(std::chrono::milliseconds timeout, std::function<void(bool)> done) = 0;
+  virtual void Control(ControlRequest request, ControlDone done) = 0;
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
   virtual const EngineInfo& info() const = 0;
   virtual EngineStats stats() const = 0;
   virtual std::vector<const EngineProbe*> probes() const = 0;  // one per replica
+  virtual Profiler& profiler() = 0;
   virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
 };
 

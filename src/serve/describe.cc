@@ -122,7 +122,7 @@ Json DescribeRequest(const GenerateRequest& r, bool stream, const Tokenizer& tok
   out.Set("logprob_start_len", r.logprob_start_len).Set("top_logprobs_num", int64_t{r.top_logprobs_num});
   out.Set("token_ids_logprob", r.token_ids_logprob.empty() ? Json() : Ids(r.token_ids_logprob)).Set("stream", stream);
   if (!r.extra_key.empty()) out.Set("extra_key", r.extra_key);
-  if (r.priority != 0) out.Set("priority", r.priority);
+  if (r.priority) out.Set("priority", *r.priority);
   return out;
 }
 

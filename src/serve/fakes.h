@@ -195,10 +195,15 @@ class FakeBackend final : public Backend {
     flush_timeout = timeout;
     done(flush_result);
   }
+  void Control(ControlRequest request, ControlDone done) override {
+    controls.push_back(std::move(request));
+    done(control_answer);
+  }
   bool Drain(std::chrono::milliseconds) override { return true; }
   const EngineInfo& info() const override { return info_; }
   EngineStats stats() const override { return stats_; }
   std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
+  Profiler& profiler() override { return profiler_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 
   // Fills in totals; with `finish` the sink is destroyed, as the engine does.
@@ -222,9 +227,12 @@ class FakeBackend final : public Backend {
   Error refusal;
   bool flush_result = true;
   std::chrono::milliseconds flush_timeout{-1};
+  std::vector<ControlRequest> controls;
+  Result<std::string> control_answer = std::string("said");
   EngineInfo info_;
   EngineStats stats_;
   EngineProbe probe_;
+  Profiler profiler_;
 
  private:
   std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();

@@ -26,6 +26,7 @@ void HealthMonitor::Poll(size_t round) {
   if (round != round_) return;
   const EngineStats stats = context_.backend.stats();
   if (stats.tokens_produced != produced_before_) return Answer(true);
+  if (stats.paused) return Answer(true);  // it stands still because it was told to
   if (waited_ >= context_.config.health_timeout) return Answer(false);
   // A busy engine will show life by itself; a probe would only queue up behind the rest.
   if (!probed_ && stats.sched.running == 0 && stats.sched.waiting == 0) SubmitProbe();

@@ -81,6 +81,14 @@ TEST(Health, SilenceIsUnhealthyUntilATokenComes) {
   EXPECT_EQ(server.context().state, ServerState::kUp);
 }
 
+TEST(Health, APausedEngineIsHealthy) {
+  FakeServer server;
+  server.backend.stats_.paused = true;
+  server.backend.stats_.sched.waiting = 3;
+  EXPECT_EQ(server.Get("/health")->status, 200);
+  EXPECT_TRUE(server.backend.accepted.empty());
+}
+
 TEST(Health, RefusalIsAnAnswerButAFullInboxIsNot) {
   FakeServer server;
   server.backend.refuse_after = 0;
@@ -204,6 +212,7 @@ class EchoBackend final : public Backend {
   void AbortRid(const std::string&) override {}
   void AbortAll() override {}
   void FlushCache(milliseconds, std::function<void(bool)> done) override { done(true); }
+  void Control(ControlRequest, ControlDone done) override { done(std::string()); }
   bool Drain(milliseconds) override {
     while (alive_ != 0) std::this_thread::yield();
     return true;
@@ -211,6 +220,7 @@ class EchoBackend final : public Backend {
   const EngineInfo& info() const override { return info_; }
   EngineStats stats() const override { return {}; }
   std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
+  Profiler& profiler() override { return profiler_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 
  private:
@@ -242,6 +252,7 @@ class EchoBackend final : public Backend {
   EngineInfo info_;
   std::shared_ptr<const Tokenizer> tokenizer_ = std::make_shared<ByteTokenizer>();
   EngineProbe probe_;
+  Profiler profiler_;
   std::atomic<uint64_t> ids_{0};
   std::atomic<int> alive_{0};
   std::mutex mutex_;

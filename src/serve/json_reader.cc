@@ -105,6 +105,13 @@ Status JsonReader::status() const {
   return InvalidArgument(error_);
 }
 
+Result<Json> ReadBody(const std::string& body) {
+  if (body.empty()) return Json(Json::Object{});
+  Result<Json> json = ParseJson(body);
+  if (!json.ok()) return InvalidArgument("Invalid JSON: " + json.error().message);
+  return json;
+}
+
 bool IsInert(const Json& value) {
   if (value.is_null()) return true;
   if (value.is_bool()) return !value.as_bool();

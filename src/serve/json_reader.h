@@ -175,6 +175,9 @@ class JsonReader {
   Json::Array required_;
 };
 
+// A body that may be empty, which is {}. Errors: not JSON.
+Result<Json> ReadBody(const std::string& body);
+
 // True for null, false, "", {}, [], and lists of these: what clients send for features they do not use.
 bool IsInert(const Json& value);
 

@@ -301,6 +301,22 @@ TEST(ConfigureLogging, SaysWhatIsWrongAndChangesNothingThen) {
   EXPECT_TRUE(server.context().journal.active());
 }
 
+TEST(Profile, StartsAndStops) {
+  Folder folder;
+  FakeServer server(WithMetrics());
+  const std::string body = DumpJson(Json().Set("output_dir", folder.path.string()).Set("num_steps", "5").Set("start_step", "0"));
+  EXPECT_EQ(server.Post("/start_profile", body)->body, "Start profiling.\n");
+  EXPECT_EQ(server.Post("/start_profile", body)->status, 400);
+  const auto stopped = server.Post("/stop_profile", "");
+  EXPECT_EQ(stopped->status, 200);
+  EXPECT_EQ(stopped->body.find("Stop profiling. This will take some time.\n"), 0U);
+  EXPECT_TRUE(ParseJson(folder.Text()).ok());
+  EXPECT_EQ(server.Post("/stop_profile", "")->status, 400);
+  EXPECT_EQ(server.Post("/start_profile", R"({"num_steps":"many"})")->status, 400);
+  EXPECT_EQ(server.Post("/start_profile", R"({"profile_by_stage":true})")->status, 400);
+  EXPECT_EQ(server.Post("/start_profile", R"({"profile_prefix":"../x"})")->status, 400);
+}
+
 TEST(Loads, PrometheusForm) {
   FakeServer server(WithMetrics());
   const auto page = server.Get("/v1/loads", "format=prometheus");

@@ -160,7 +160,9 @@ Json Submitted(const GenerateRequest& r) {
     out.Set("input_embeds", Json(values));
   }
   if (!r.extra_key.empty()) out.Set("extra_key", r.extra_key);
-  number("priority", r.priority, int64_t{0});
+  if (r.priority) out.Set("priority", *r.priority);
+  if (!r.routing_key.empty()) out.Set("routing_key", r.routing_key);
+  if (r.session) out.Set("session", r.session->id);
   return out;
 }
 

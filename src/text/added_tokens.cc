@@ -100,7 +100,7 @@ void AddedTokenFinder::Split(std::string_view text, size_t from, std::vector<Seg
     if (token.rstrip)
       while (end < text.size() && IsSpace(CodePointAt(text, end, &step))) end += step;
     if (done < begin) out->push_back({std::nullopt, done, begin});
-    out->push_back({token.id, begin, end});
+    if (begin < end) out->push_back({token.id, begin, end});  // else a token before it took all of its white space
     done = end;
   }
   if (done < text.size()) out->push_back({std::nullopt, done, text.size()});

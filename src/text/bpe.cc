@@ -15,12 +15,6 @@ constexpr size_t kShortWord = 48;  // symbols up to which scanning for the best 
 constexpr uint64_t kNoMerge = UINT64_MAX;
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";  // U+2581
 
-// The first U+2581 after `from` that does not follow another one; npos if there is none. `from` > 0.
-size_t NextBreak(std::string_view text, size_t from) {
-  for (size_t at = text.find(kMetaspace, from); at != std::string_view::npos; at = text.find(kMetaspace, at + 3))
-    if (!text.substr(0, at).ends_with(kMetaspace)) return at;
-  return std::string_view::npos;
-}
 }  // namespace
 
 Bpe::Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions options) : vocab_(vocab), options_(std::move(options)) {
@@ -47,10 +41,8 @@ Bpe::Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions opt
     char_ids_[cp] = static_cast<TokenId>(id);
   }
   const bool marked = !options_.continuing_prefix.empty() || !options_.word_suffix.empty();
-  const bool may_break = !options_.byte_level && !options_.ignore_merges && !marked && vocab_.Find(kMetaspace);
-  breaks_at_metaspace_ = may_break && std::all_of(merges.begin(), merges.end(), [&](const BpeMerge& merge) {
-                           return NextBreak(vocab_.Token(merge.result), 1) == std::string_view::npos;
-                         });
+  may_break_ = !options_.byte_level && !options_.ignore_merges && !marked;
+  if (may_break_) FindSeams(merges);
   if (!options_.byte_level || !options_.ignore_merges) return;
   raw_words_.resize(vocab_.size());
   raw_index_.Reserve(vocab_.size());
@@ -60,6 +52,44 @@ Bpe::Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions opt
     raw_words_[id] = *std::move(raw);
     raw_index_.Insert(raw_words_[id], static_cast<TokenId>(id));
   }
+}
+
+void Bpe::FindSeams(const std::vector<BpeMerge>& merges) {
+  std::vector<uint64_t> pairs;
+  pairs.reserve(merges.size());
+  for (const BpeMerge& merge : merges) {
+    const std::string &left = vocab_.Token(merge.left), &right = vocab_.Token(merge.right);
+    size_t ignored = 0;
+    if (!left.empty() && !right.empty())
+      pairs.push_back(static_cast<uint64_t>(CodePointBefore(left, left.size(), &ignored)) << 32 | CodePointAt(right, 0, &ignored));
+  }
+  std::sort(pairs.begin(), pairs.end());
+  pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
+  seams_.assign(std::bit_ceil(std::max<size_t>(16, 2 * pairs.size() + 2)), 0);
+  seam_shift_ = 64 - std::countr_zero(seams_.size());
+  for (const uint64_t pair : pairs) {
+    size_t at = pair * 0x9E3779B97F4A7C15u >> seam_shift_;
+    while (seams_[at] != 0) at = (at + 1) & (seams_.size() - 1);
+    seams_[at] = pair;
+  }
+}
+
+// Both characters have tokens of their own, and no merge has ever this seam.
+bool Bpe::CanBreak(uint32_t before, uint32_t after) const {
+  const auto known = [&](uint32_t cp) { return cp < char_ids_.size() && char_ids_[cp] >= 0; };
+  const uint64_t pair = static_cast<uint64_t>(before) << 32 | after;
+  if (!known(before) || !known(after) || pair == 0) return false;
+  for (size_t at = pair * 0x9E3779B97F4A7C15u >> seam_shift_;; at = (at + 1) & (seams_.size() - 1)) {
+    if (seams_[at] == pair) return false;
+    if (seams_[at] == 0) return true;
+  }
+}
+
+bool Bpe::breaks_at_metaspace() const {
+  constexpr uint32_t kMetaspacePoint = 0x2581;
+  for (uint32_t letter = 'A'; may_break_ && letter <= 'z'; letter = letter == 'Z' ? 'a' : letter + 1)
+    if (!CanBreak(letter, kMetaspacePoint)) return false;
+  return may_break_;
 }
 
 const Bpe::MergeSlot* Bpe::FindMerge(TokenId left, TokenId right) const {
@@ -210,12 +240,32 @@ void Bpe::MergeLong(WordScratch& scratch) const {
 
 void Bpe::Encode(std::string_view word, WordScratch& scratch, std::vector<TokenId>* out) const {
   if (word.empty()) return;
-  size_t end = breaks_at_metaspace_ ? NextBreak(word, 1) : std::string_view::npos;
-  if (end == std::string_view::npos) return EncodeChunk(word, scratch, out);
-  for (size_t begin = 0; begin < word.size(); begin = end) {
-    end = std::min(word.size(), NextBreak(word, begin + 1));
-    EncodeChunk(word.substr(begin, end - begin), scratch, out);
+  if (!may_break_ || word.size() <= WordCache::Entry::kKeyBytes) return EncodeChunk(word, scratch, out);
+  // First at U+2581, which is quick to find.
+  size_t begin = 0;
+  for (size_t at = word.find(kMetaspace, 1); at != std::string_view::npos; at = word.find(kMetaspace, at + kMetaspace.size())) {
+    size_t start = 0, length = 0;
+    if (!CanBreak(CodePointBefore(word, at, &start), CodePointAt(word, at, &length))) continue;
+    EncodeLongChunk(word.substr(begin, at - begin), scratch, out);
+    begin = at;
   }
+  EncodeLongChunk(word.substr(begin), scratch, out);
+}
+
+void Bpe::EncodeLongChunk(std::string_view chunk, WordScratch& scratch, std::vector<TokenId>* out) const {
+  size_t begin = 0, length = 0;
+  if (chunk.size() > WordCache::Entry::kKeyBytes) {
+    uint32_t before = CodePointAt(chunk, 0, &length);
+    for (size_t at = length; at < chunk.size(); at += length) {
+      const uint32_t cp = CodePointAt(chunk, at, &length);
+      if (CanBreak(before, cp)) {
+        EncodeChunk(chunk.substr(begin, at - begin), scratch, out);
+        begin = at;
+      }
+      before = cp;
+    }
+  }
+  EncodeChunk(chunk.substr(begin), scratch, out);
 }
 
 void Bpe::EncodeChunk(std::string_view word, WordScratch& scratch, std::vector<TokenId>* out) const {

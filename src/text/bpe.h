@@ -35,7 +35,7 @@ class Bpe final : public WordModel {
   Bpe(const Vocab& vocab, const std::vector<BpeMerge>& merges, BpeOptions options);
 
   void Encode(std::string_view word, WordScratch& scratch, std::vector<TokenId>* out) const override;
-  bool breaks_at_metaspace() const override { return breaks_at_metaspace_; }
+  bool breaks_at_metaspace() const override;
 
  private:
   struct MergeSlot {
@@ -47,6 +47,9 @@ class Bpe final : public WordModel {
     return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
   }
   const MergeSlot* FindMerge(TokenId left, TokenId right) const;
+  void FindSeams(const std::vector<BpeMerge>& merges);
+  bool CanBreak(uint32_t before, uint32_t after) const;
+  void EncodeLongChunk(std::string_view chunk, WordScratch& scratch, std::vector<TokenId>* out) const;
   void EncodeChunk(std::string_view chunk, WordScratch& scratch, std::vector<TokenId>* out) const;
   void Symbols(std::string_view word, std::vector<TokenId>* out) const;
   void MarkedSymbols(std::string_view word, std::vector<TokenId>* out) const;
@@ -60,9 +63,11 @@ class Bpe final : public WordModel {
   int shift_ = 0;
   std::array<TokenId, 256> byte_ids_;  // byte_level: first symbols; otherwise <0xNN>; -1 absent
   std::vector<TokenId> char_ids_;      // not byte_level: first symbols by code point; -1 absent
-  // Not byte_level: "words" are whole texts with U+2581 for spaces, but no merge reaches from another character over to a U+2581.
-  // So the text falls into chunks that begin there, which the cache can hold.
-  bool breaks_at_metaspace_ = false;
+  // Not byte_level: "words" may be whole texts with U+2581 for spaces. No merge joins two tokens whose characters at the seam are not a
+  // pair in here, so between such characters a text falls into chunks, which the cache can hold.
+  bool may_break_ = false;
+  std::vector<uint64_t> seams_;  // open addressing, a power of two, at most half full; first << 32 | second, 0 free
+  int seam_shift_ = 64;
   std::vector<std::string> raw_words_;  // byte_level and ignore_merges: tokens as bytes
   TokenIndex raw_index_;
 };

@@ -71,7 +71,7 @@ std::optional<CharSet> CharSet::Property(std::string_view name) {
   const bool plain = !name.empty() && std::all_of(name.begin(), name.end(),
                                                   [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; });
   if (!plain) return std::nullopt;
-  std::optional<CharSet> out = FromRegex(fmt::format("\\p{{{}}}", name));
+  std::optional<CharSet> out = FromRegex(fmt::format("\\p{{sc:{}}}", name));
   // Ideographs that came after PCRE2's Unicode 14.
   if (out && name == "Han") out->Add(CharSet{{0x2EBF0, 0x2EE5D}, {0x31350, 0x323AF}});
   return out;

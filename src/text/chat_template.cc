@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <ctime>
-#include <iterator>
 #include <new>
 #include <utility>
 
@@ -61,25 +60,6 @@ class JinjaTemplate final : public ChatTemplate {
   const bool parts_;
 };
 
-constexpr std::pair<std::string_view, std::string_view> kBuiltins[] = {
-    {"chatml",
-     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + (message['content'] or '') + '<|im_end|>' + '\\n' }}"
-     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"},
-    {"llama-2",
-     "{% if messages and messages[0]['role'] == 'system' %}{% set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}"
-     "{% set turns = messages[1:] %}{% else %}{% set system = '' %}{% set turns = messages %}{% endif %}"
-     "{% for message in turns %}{% set text = (system if loop.first else '') + (message['content'] or '') %}"
-     "{% if message['role'] == 'assistant' %}{{ ' ' + text | trim + ' ' + (eos_token or '</s>') }}"
-     "{% else %}{{ (bos_token or '<s>') + '[INST] ' + text | trim + ' [/INST]' }}{% endif %}{% endfor %}"},
-    {"vicuna",
-     "{% if messages and messages[0]['role'] == 'system' %}{{ messages[0]['content'] + ' ' }}{% set turns = messages[1:] %}{% else %}"
-     "{{ \"A chat between a curious user and an artificial intelligence assistant. The assistant gives helpful, detailed, and polite "
-     "answers "
-     "to the user's questions. \" }}{% set turns = messages %}{% endif %}{% for message in turns %}{% if message['role'] == 'assistant' %}"
-     "{{ 'ASSISTANT: ' + (message['content'] or '') + (eos_token or '</s>') }}{% else %}{{ 'USER: ' + (message['content'] or '') + ' ' }}"
-     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"},
-};
-
 }  // namespace
 
 Result<std::unique_ptr<ChatTemplate>> ChatTemplate::Parse(std::string source) {
@@ -87,11 +67,6 @@ Result<std::unique_ptr<ChatTemplate>> ChatTemplate::Parse(std::string source) {
   TRY(std::unique_ptr<const jinja::Ast> ast, jinja::Parse(source));
   const bool parts = WantsContentParts(source, *ast);
   return std::unique_ptr<ChatTemplate>(std::make_unique<JinjaTemplate>(std::move(ast), parts));
-}
-
-std::string_view BuiltinChatTemplate(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kBuiltins), std::end(kBuiltins), [&](const auto& entry) { return entry.first == name; });
-  return found != std::end(kBuiltins) ? found->second : std::string_view();
 }
 
 }  // namespace sgl

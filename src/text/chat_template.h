@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -28,7 +29,9 @@ class ChatTemplate {
   virtual bool wants_content_parts() const = 0;
 };
 
-// Templates by name, for --chat-template NAME and for models that bring none: "chatml", "llama-2", "vicuna". "" for other names.
+// Templates by name, for --chat-template NAME and for models that bring none (builtin_templates.cc). "" for names that are not known.
+// They take contents that are strings.
 std::string_view BuiltinChatTemplate(std::string_view name);
+std::vector<std::string_view> BuiltinChatTemplates();  // the names, sorted
 
 }  // namespace sgl

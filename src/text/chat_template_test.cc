@@ -100,6 +100,8 @@ TEST(ChatTemplateDriver, Answers) {
     const auto text = RenderText(row->get_string("template", ""), (*row)["variables"]);
     Json answer;
     answer.Set(text.ok() ? "output" : "error", text.ok() ? *text : text.error().message);
+    const auto parsed = ChatTemplate::Parse(row->get_string("template", ""));
+    if (parsed.ok()) answer.Set("parts", (*parsed)->wants_content_parts());
     out << DumpJson(answer) << "\n";
   }
 }
@@ -244,7 +246,41 @@ TEST(ChatTemplate, Builtins) {
   EXPECT_EQ("<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU [/INST] A </s><s>[INST] V [/INST]",
             Rendered(std::string(BuiltinChatTemplate("llama-2")), variables));
   EXPECT_EQ("S USER: U ASSISTANT: A</s>USER: V ASSISTANT:", Rendered(std::string(BuiltinChatTemplate("vicuna")), variables));
+  const auto out = [&](const char* name) { return Rendered(std::string(BuiltinChatTemplate(name)), variables); };
+  EXPECT_EQ("S USER: U ASSISTANT: A</s>USER: V ASSISTANT:", out("vicuna_v1.1"));
+  EXPECT_EQ("<s>[SYSTEM_PROMPT]S[/SYSTEM_PROMPT][INST]U[/INST]A</s>[INST]V[/INST]", out("mistral"));
+  EXPECT_EQ(
+      "<s><start_of_turn>user\nS\n\nU<end_of_turn>\n<start_of_turn>model\nA<end_of_turn>\n<start_of_turn>user\nV<end_of_turn>\n<start_of_"
+      "turn>model\n",
+      out("gemma-it"));
+  EXPECT_EQ(
+      "<s><|header_start|>system<|header_end|>\n\nS<|eot|><|header_start|>user<|header_end|>\n\nU<|eot|><|header_start|>assistant<|header_"
+      "end|>\n\nA<|eot|>"
+      "<|header_start|>user<|header_end|>\n\nV<|eot|><|header_start|>assistant<|header_end|>\n\n",
+      out("llama-4"));
+  EXPECT_EQ("S<|user|>U<|end|><|assistant|>A<|end|><|user|>V<|end|><|assistant|>", out("phi-4-mm"));
+  EXPECT_EQ("System: S\nUser: U\nAssistant: A\nUser: V\nAssistant:", out("plain"));
   EXPECT_EQ("", BuiltinChatTemplate("no such template"));
+  const std::vector<std::string_view> names = BuiltinChatTemplates();
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  for (const std::string_view name : names) {
+    const auto parsed = ChatTemplate::Parse(std::string(BuiltinChatTemplate(name)));
+    ASSERT_TRUE(parsed.ok()) << name;
+    // Without a system message, with contents that are null, without tokens.
+    for (const char* other :
+         {R"({"messages":[]})", R"({"messages":[{"role":"user","content":null},{"role":"assistant","content":null}],"bos_token":""})"})
+      EXPECT_TRUE((*parsed)->Render(*ParseJson(other)).ok()) << name;
+  }
+}
+
+TEST(ChatTemplate, BuiltinsHaveTheSystemMessagesOfSglang) {
+  const Json variables = *ParseJson(R"({"messages":[{"role":"user","content":"U"}],"add_generation_prompt":true})");
+  const auto out = [&](const char* name) { return Rendered(std::string(BuiltinChatTemplate(name)), variables); };
+  EXPECT_EQ("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n",
+            out("chatml"));
+  EXPECT_EQ("<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n", out("internlm2-chat"));
+  EXPECT_EQ("<s>[INST] U [/INST]", out("llama-2"));
+  EXPECT_EQ(0u, out("vicuna").find("A chat between a curious user"));
 }
 
 TEST(ChatTemplate, InvalidUtf8) {

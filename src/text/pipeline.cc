@@ -67,18 +67,14 @@ PipelineTokenizer::PipelineTokenizer(TokenizerParts parts)
   forms_.resize(size);
   special_.resize(size);
   for (size_t id = 0; id < vocab_.size(); ++id) forms_[id] = vocab_.Token(static_cast<TokenId>(id));
-  for (const AddedToken& token : added_) {
+  for (AddedToken& token : added_) {
     const size_t id = static_cast<size_t>(token.id);
-    forms_[id] = token.content;
+    // A token that is found in normalised text is known by its normalised form.
+    if (token.form.empty()) token.form = token.normalized && !normalizer_.empty() ? normalizer_.Apply(token.content) : token.content;
+    forms_[id] = token.form;
     special_[id] = token.special;
     added_index_.Insert(token.content, token.id);
-    if (token.normalized && !normalizer_.empty()) {
-      normalized_finder_.Add(token, token.form.empty() ? normalizer_.Apply(token.content) : token.form);
-    } else if (token.normalized) {
-      normalized_finder_.Add(token, token.content);
-    } else {
-      raw_finder_.Add(token, token.content);
-    }
+    (token.normalized ? normalized_finder_ : raw_finder_).Add(token, token.form);
   }
   bytes_end_.reserve(size);
   for (const std::string_view form : forms_) {
@@ -116,8 +112,7 @@ void PipelineTokenizer::FindCutRules() {
   }
   // An added token that a cut could part.
   for (const AddedToken& token : added_) {
-    const std::string form = token.normalized ? normalizer_.Apply(token.content) : token.content;
-    for (const std::string_view text : {std::string_view(token.content), std::string_view(form)}) {
+    for (const std::string_view text : {std::string_view(token.content), std::string_view(token.form)}) {
       for (size_t i = 1; i < text.size(); ++i) {
         if (IsAsciiLetter(text[i - 1]) && text[i] == '\n') cuts_letter_newline_ = false;
         if (IsAsciiLetter(text[i - 1]) && (text[i] == ' ' || text.substr(i).starts_with("\xE2\x96\x81"))) cuts_letter_space_ = false;

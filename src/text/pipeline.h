@@ -51,6 +51,7 @@ class PipelineTokenizer final : public Tokenizer {
 
   std::vector<TokenId> Encode(std::string_view text, bool add_special_tokens) const override;
   void EncodeFrom(std::string_view text, size_t from, size_t every, std::vector<Cut>* cuts, std::vector<TokenId>* out) const override;
+  bool knows_cuts() const override { return true; }
   std::span<const TokenId> prefix_tokens() const override { return prefix_; }
   std::span<const TokenId> suffix_tokens() const override { return suffix_; }
   std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const override;

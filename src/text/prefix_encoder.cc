@@ -16,7 +16,8 @@ PrefixEncoder::Key PrefixEncoder::KeyOf(uint64_t parent, std::string_view rest) 
 }
 
 std::vector<TokenId> PrefixEncoder::Encode(std::string_view text, bool add_special_tokens) {
-  if (limit_ == 0 || text.size() <= block_bytes_ || !IsValidUtf8(text)) return tokenizer_.Encode(text, add_special_tokens);
+  if (limit_ == 0 || !tokenizer_.knows_cuts() || text.size() <= block_bytes_ || !IsValidUtf8(text))
+    return tokenizer_.Encode(text, add_special_tokens);
   std::vector<TokenId> out;
   if (add_special_tokens) out.assign(tokenizer_.prefix_tokens().begin(), tokenizer_.prefix_tokens().end());
   uint64_t parent = 0;

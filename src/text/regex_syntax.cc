@@ -180,11 +180,16 @@ class Translator {
     std::string_view name = in_.substr(at_ + 3, close - at_ - 3);
     if (!name.empty() && name[0] == '^') negated = !negated, name.remove_prefix(1);
     const std::optional<uint32_t> mask = CategoryMask(name);
+    // Plain script names mean Script_Extensions to PCRE2.
+    constexpr std::string_view kScripts[] = {"Arabic", "Cyrillic", "Devanagari", "Greek", "Han", "Hangul",
+                                             "Hebrew", "Hiragana", "Katakana",   "Latin", "Thai"};
+    const bool script = std::find(std::begin(kScripts), std::end(kScripts), name) != std::end(kScripts);
+    const std::string property = fmt::format("{}{}", script ? "sc:" : "", name);
     if (negated && in_class_) {
       // Code points newer than PCRE2's tables count as unassigned here.
-      out_ += fmt::format("\\P{{{}}}", name);
+      out_ += fmt::format("\\P{{{}}}", property);
     } else {
-      Set(fmt::format("\\p{{{}}}", name) + (mask ? Newer(*mask) : ""), negated);
+      Set(fmt::format("\\p{{{}}}", property) + (mask ? Newer(*mask) : ""), negated);
     }
     at_ = close + 1;
     return {};

@@ -126,6 +126,43 @@ void AddRankMerges(const std::vector<std::string>& tokens, std::vector<BpeMerge>
   }
 }
 
+// What the two kinds of files share. tokens: byte strings by id; holes are "".
+Status FillRanks(const std::vector<std::string>& tokens, std::string_view pattern, TokenizerParts* parts) {
+  BpeParts& bpe = parts->model.emplace<BpeParts>();
+  bpe.options.byte_level = true;
+  bpe.options.ignore_merges = true;
+  AddRankMerges(tokens, &bpe.merges);
+  for (const std::string& token : tokens) parts->vocab.push_back(StandIns(token));
+  const Status added = AddPattern(pattern, RegexSyntax::kRust, SplitBehavior::kIsolated, false, &parts->pre_tokenizer);
+  if (!added.ok()) return Bad(added.error().message);
+  parts->decoder.Add(ByteLevelDecode{});
+  return {};
+}
+
+// Files of 2024 do not list their special tokens: these have been the same in all versions.
+void AddTekkenSpecial(const Json& listed, int64_t count, TokenizerParts* parts) {
+  std::vector<std::string> names = {
+      "<unk>",           "<s>",          "</s>",  "[INST]", "[/INST]",     "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
+      "[/TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "<pad>",  "[IMG_BREAK]", "[IMG_END]",         "[PREFIX]",           "[MIDDLE]",
+      "[SUFFIX]"};
+  names.resize(static_cast<size_t>(count));
+  if (listed.is_array()) {
+    for (const Json& item : listed.as_array()) {
+      const int64_t rank = item.get_int("rank", -1);
+      if (rank >= 0 && rank < count) names[static_cast<size_t>(rank)] = item.get_string("token_str", "");
+    }
+  }
+  for (size_t id = 0; id < names.size(); ++id) {
+    AddedToken token;
+    token.id = static_cast<TokenId>(id);
+    token.content = names[id].empty() ? fmt::format("<SPECIAL_{}>", id) : names[id];
+    token.special = true;
+    const bool known =
+        std::any_of(parts->added.begin(), parts->added.end(), [&](const AddedToken& t) { return t.content == token.content; });
+    if (!known) parts->added.push_back(std::move(token));
+  }
+}
+
 void AddSpecial(std::string_view pairs, TokenizerParts* parts) {
   while (!pairs.empty()) {
     const size_t space = pairs.find(' ');
@@ -142,30 +179,57 @@ void AddSpecial(std::string_view pairs, TokenizerParts* parts) {
 
 }  // namespace
 
-bool IsTiktokenFile(std::string_view bytes) {
-  std::string token;
-  int64_t rank = 0;
-  const std::string_view line = TakeLine(&bytes);
-  return ReadLine(line, &token, &rank);
-}
-
 Result<std::unique_ptr<Tokenizer>> LoadTiktoken(std::string_view ranks, const std::string& name, const Json& config) {
   TRY(const Encoding encoding, FindEncoding(name, config));
   std::vector<std::string> tokens;
   TRY_STATUS(ReadRanks(ranks, &tokens));
   TokenizerParts parts;
-  BpeParts& bpe = parts.model.emplace<BpeParts>();
-  bpe.options.byte_level = true;
-  bpe.options.ignore_merges = true;
-  AddRankMerges(tokens, &bpe.merges);
-  for (const std::string& token : tokens) parts.vocab.push_back(StandIns(token));
   if (encoding.nfc) parts.normalizer.Add(NormalForm::kNfc);
-  const Status added = AddPattern(encoding.pattern, RegexSyntax::kRust, SplitBehavior::kIsolated, false, &parts.pre_tokenizer);
-  if (!added.ok()) return Bad(added.error().message);
-  parts.decoder.Add(ByteLevelDecode{});
+  TRY_STATUS(FillRanks(tokens, encoding.pattern, &parts));
   TRY_STATUS(AddListedTokens(Json(), config, &parts));
   if (parts.added.empty()) AddSpecial(encoding.special, &parts);
   return MakeTokenizer(std::move(parts), config);
+}
+
+Result<std::unique_ptr<Tokenizer>> LoadTekken(std::string_view tekken_json, const Json& config) {
+  Result<Json> parsed = ParseJson(tekken_json);
+  if (!parsed.ok()) return std::move(parsed).error().In("tekken.json");
+  const Json& settings = (*parsed)["config"];
+  const Json& vocab = (*parsed)["vocab"];
+  const int64_t special = settings.get_int("default_num_special_tokens", 1000), size = settings.get_int("default_vocab_size", 0);
+  const std::string pattern = settings.get_string("pattern", "");
+  if (!vocab.is_array() || pattern.empty() || special < 0 || size < special || size > kMaxTokenId)
+    return InvalidArgument(
+        "tekken.json: expected \"vocab\", and a \"config\" with pattern, default_vocab_size and default_num_special_tokens");
+  // The ranks begin behind the special tokens, and end where the vocabulary does.
+  std::vector<std::string> tokens(static_cast<size_t>(special));
+  for (const Json& item : vocab.as_array()) {
+    if (static_cast<int64_t>(tokens.size()) >= size) break;
+    const std::optional<std::string> bytes = Base64Decode(item.get_string("token_bytes", ""));
+    const int64_t rank = static_cast<int64_t>(tokens.size()) - special;
+    if (!bytes || bytes->empty() || item.get_int("rank", -1) != rank)
+      return InvalidArgument(fmt::format("tekken.json: vocab[{}]: expected rank {} and token_bytes in base64", rank, rank));
+    tokens.push_back(*bytes);
+  }
+  TokenizerParts parts;
+  TRY_STATUS(FillRanks(tokens, pattern, &parts));
+  TRY_STATUS(AddListedTokens(Json(), config, &parts));
+  AddTekkenSpecial((*parsed)["special_tokens"], special, &parts);
+  Json named = config.is_object() ? config : Json();
+  for (const auto& [key, token] :
+       {std::pair("bos_token", "<s>"), std::pair("eos_token", "</s>"), std::pair("unk_token", "<unk>"), std::pair("pad_token", "<pad>")})
+    if (ConfigToken(named, key).empty()) named.Set(key, token);
+  if (named.find("add_bos_token") == nullptr) named.Set("add_bos_token", true);
+  return MakeTokenizer(std::move(parts), named);
+}
+
+Result<std::unique_ptr<Tokenizer>> LoadTokenizerModel(std::string_view bytes, const std::string& name, const Json& config) {
+  if (name == "tekken.json" || bytes.starts_with('{')) return LoadTekken(bytes, config);
+  std::string token;
+  int64_t rank = 0;
+  std::string_view rest = bytes;
+  if (ReadLine(TakeLine(&rest), &token, &rank)) return LoadTiktoken(bytes, name, config);
+  return LoadSentencePiece(bytes, config);
 }
 
 }  // namespace sgl

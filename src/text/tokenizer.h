@@ -49,7 +49,8 @@ class Tokenizer {
   // character at `from`. Reports the first cut at least `every` bytes on, the first one at least `every` bytes after that, and so on;
   // `tokens` counts from the size that `out` had. Precondition: valid UTF-8. A tokenizer that knows of no cuts reports none.
   virtual void EncodeFrom(std::string_view text, size_t from, size_t every, std::vector<Cut>* cuts, std::vector<TokenId>* out) const;
-  // What Encode(text, true) puts around the text's own tokens.
+  virtual bool knows_cuts() const { return false; }
+  // What Encode(text, true) puts around the text's own tokens; for tokenizers that know cuts.
   virtual std::span<const TokenId> prefix_tokens() const { return {}; }
   virtual std::span<const TokenId> suffix_tokens() const { return {}; }
 
@@ -85,8 +86,10 @@ Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const GgufVocab& vocab);
 Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(std::string_view model, const Json& config);
 // ranks: the text of a *.tiktoken file, lines of "base64 rank". name: of the file, without folders; with config it tells the pattern.
 Result<std::unique_ptr<Tokenizer>> LoadTiktoken(std::string_view ranks, const std::string& name, const Json& config);
-// Is this file, which often has the same name, one of tiktoken's rather than SentencePiece's?
-bool IsTiktokenFile(std::string_view bytes);
+// tekken_json: text of Mistral's tekken.json.
+Result<std::unique_ptr<Tokenizer>> LoadTekken(std::string_view tekken_json, const Json& config);
+// Any of the three: files called tokenizer.model are of either of the first two kinds.
+Result<std::unique_ptr<Tokenizer>> LoadTokenizerModel(std::string_view bytes, const std::string& name, const Json& config);
 
 // Cuts ids = tokenizer.Encode(text, true) to at most max_tokens, at the side that the tokenizer truncates; the special tokens around the
 // text stay. As Hugging Face's truncation with stride 0. Returns the number of tokens that were dropped.

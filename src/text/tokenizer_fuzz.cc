@@ -1,5 +1,5 @@
-// First byte even: the rest is a tokenizer.json. Odd: the rest is text and ids for fixed toy tokenizers.
-// SPDX-License-Identifier: Apache-2.0
+// First byte 's': the rest is a SentencePiece model; 't': a tiktoken file; 'k': a tekken.json; 'p': a pattern, a newline and a text. Other
+// even bytes: the rest is a tokenizer.json. Odd ones: text and ids for fixed toy tokenizers. SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "text/split_automaton.h"
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
@@ -91,18 +92,59 @@ void Exercise(const Tokenizer& tokenizer, std::string_view text, bool ours) {
   if (ours && !tokenizer.byte_fallback) CHECK(streamed == tokenizer.Decode(ids, false));
 }
 
+// A pattern as an automaton and as a regex must find the same.
+void Patterns(std::string_view rest) {
+  const size_t line = rest.find('\n');
+  if (line == std::string_view::npos || line > 200) return;
+  const auto automaton = sgl::SplitAutomaton::Compile(rest.substr(0, line), sgl::RegexSyntax::kOniguruma);
+  if (automaton == nullptr) return;
+  const std::string text = sgl::RepairUtf8(rest.substr(line + 1));
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = automaton->Match(text, at);
+    CHECK(end == sgl::SplitAutomaton::kNone || (end > at && end <= text.size()));
+    size_t length = 0;
+    sgl::CodePointAt(text, at, &length);
+    at = end == sgl::SplitAutomaton::kNone ? at + length : end;
+  }
+}
+
+// Cuts make no difference.
+void Cuts(const Tokenizer& tokenizer, std::string_view text) {
+  if (!sgl::IsValidUtf8(text)) return;
+  const std::vector<TokenId> want = tokenizer.Encode(text, false);
+  std::vector<Tokenizer::Cut> cuts, ignored;
+  std::vector<TokenId> all;
+  tokenizer.EncodeFrom(text, 0, 1 + text.size() / 8, &cuts, &all);
+  CHECK(all == want);
+  for (const Tokenizer::Cut& cut : cuts) {
+    std::vector<TokenId> tail(want.begin(), want.begin() + static_cast<std::ptrdiff_t>(cut.tokens));
+    tokenizer.EncodeFrom(text, cut.bytes, text.size(), &ignored, &tail);
+    CHECK(tail == want);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  if (data[0] % 2 == 0) {
+  const char kind = static_cast<char>(data[0]);
+  if (kind == 'p') return Patterns(rest), 0;
+  if (kind == 's' || kind == 't' || kind == 'k') {
+    const char* name = kind == 's' ? "tokenizer.model" : kind == 't' ? "qwen.tiktoken" : "tekken.json";
+    const auto loaded = sgl::LoadTokenizerModel(rest, name, sgl::Json());
+    if (loaded.ok()) Exercise(**loaded, "Hello, w\xC3\xB6rld! 12 \xff <s> \n\n  x \xE4\xBD\xA0", false);
+    return 0;
+  }
+  if (kind % 2 == 0) {
     const auto loaded = sgl::LoadTokenizer(rest, sgl::Json());
     if (loaded.ok()) Exercise(**loaded, "Hello, wörld! 12 \xff <s> \n\n  x 你好", false);
     return 0;
   }
   static const std::unique_ptr<Tokenizer> byte_level = MakeToy(kByteLevel, true), fallback = MakeToy(kFallback, false);
   Exercise(*byte_level, rest, true);
+  Cuts(*byte_level, rest);
+  Cuts(*fallback, rest);
   Exercise(*fallback, rest, true);
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "text/unicode_tables.h"
 
 namespace sgl {
 namespace {
@@ -15,6 +16,21 @@ bool IsWhiteSpace(uint32_t cp) {
          cp == 0x2028 || cp == 0x2029 || cp == 0x202F || cp == 0x205F || cp == 0x3000;
 }
 
+// The reference's normal forms are of Unicode 10: what came later is a character like any other.
+bool KnownToNormalForms(uint32_t cp) {
+  constexpr uint32_t kFirstUnknown = 0x7FD;
+  return cp < kFirstUnknown || (!IsNewer(cp) && !InRanges(Unnormalized(), cp));
+}
+
+// Composes cps[begin, end) and appends the result.
+void Compose(std::vector<utf8proc_int32_t>& cps, size_t begin, size_t end, std::vector<utf8proc_int32_t>* out) {
+  const int options = UTF8PROC_COMPOSE | UTF8PROC_STABLE;
+  const utf8proc_ssize_t n =
+      utf8proc_normalize_utf32(cps.data() + begin, static_cast<utf8proc_ssize_t>(end - begin), static_cast<utf8proc_option_t>(options));
+  CHECK(n >= 0);
+  out->insert(out->end(), cps.begin() + static_cast<std::ptrdiff_t>(begin), cps.begin() + static_cast<std::ptrdiff_t>(begin) + n);
+}
+
 // Decomposes one code point and appends the result, each code point with its combining class.
 struct Mark {
   int32_t cp;
@@ -22,6 +38,7 @@ struct Mark {
 };
 
 void Decompose(uint32_t cp, bool compat, std::vector<Mark>* out) {
+  if (!KnownToNormalForms(cp)) return out->push_back({static_cast<int32_t>(cp), 0});
   constexpr size_t kMax = 32;  // the longest compatibility decomposition has 18 code points
   utf8proc_int32_t parts[kMax];
   const int options = UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compat ? UTF8PROC_COMPAT : 0);
@@ -177,16 +194,35 @@ std::string Normalize(std::string_view text, NormalForm form) {
   cps.reserve(marks.size());
   for (const Mark& mark : marks) cps.push_back(mark.cp);
   if (compose) {
-    const int options = UTF8PROC_COMPOSE | UTF8PROC_STABLE;
-    const utf8proc_ssize_t n =
-        utf8proc_normalize_utf32(cps.data(), static_cast<utf8proc_ssize_t>(cps.size()), static_cast<utf8proc_option_t>(options));
-    CHECK(n >= 0);
-    cps.resize(static_cast<size_t>(n));
+    // Between characters that the reference does not know as parts of others.
+    constexpr utf8proc_int32_t kOfNewPair = 0x11930;
+    std::vector<utf8proc_int32_t> composed;
+    composed.reserve(cps.size());
+    size_t begin = 0;
+    for (size_t i = 0; i < cps.size(); ++i) {
+      const bool known = KnownToNormalForms(static_cast<uint32_t>(cps[i]));
+      if (known && cps[i] != kOfNewPair) continue;
+      Compose(cps, begin, i, &composed);
+      if (!known) composed.push_back(cps[i]);
+      begin = known ? i : i + 1;
+    }
+    Compose(cps, begin, cps.size(), &composed);
+    cps = std::move(composed);
   }
   std::string out;
   out.reserve(text.size());
   for (const utf8proc_int32_t cp : cps) AppendCodePoint(out, static_cast<uint32_t>(cp));
   return out;
+}
+
+// Letters whose lower case is newer than utf8proc's Unicode 15; 0: none. As in Unicode 17.
+static uint32_t NewerLowercase(uint32_t cp) {
+  if (cp < 0x1C89) return 0;
+  if (cp == 0x1C89 || cp == 0xA7CC || cp == 0xA7CE || cp == 0xA7D2 || cp == 0xA7D4 || cp == 0xA7DA) return cp + 1;
+  if (cp == 0xA7CB) return 0x264;
+  if (cp == 0xA7DC) return 0x19B;
+  if (cp >= 0x10D50 && cp <= 0x10D65) return cp + 0x20;
+  return cp >= 0x16EA0 && cp <= 0x16EB8 ? cp + 0x1B : 0;
 }
 
 std::string Lowercase(std::string_view text) {
@@ -195,7 +231,9 @@ std::string Lowercase(std::string_view text) {
   size_t length = 0;
   for (size_t at = 0; at < text.size(); at += length) {
     const uint32_t cp = CodePointAt(text, at, &length);
-    if (cp == 0x130) {
+    if (const uint32_t newer = NewerLowercase(cp); newer != 0) {
+      AppendCodePoint(out, newer);
+    } else if (cp == 0x130) {
       out += "i\xCC\x87";  // the one character whose lower case has two code points
     } else {
       AppendCodePoint(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(cp))));

@@ -14,6 +14,7 @@ struct CharRange {
 std::span<const CharRange> BertControls();   // BertNormalizer's clean_text removes these
 std::span<const CharRange> BertKeptMarks();  // non-spacing marks that its strip_accents does not know
 std::span<const CharRange> KeptMarks();      // combining marks that StripAccents does not know
+std::span<const CharRange> Unnormalized();   // characters with a decomposition or combining class that its normal forms do not know
 
 struct ScriptRange {
   uint32_t first, last;

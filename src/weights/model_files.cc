@@ -71,6 +71,20 @@ Result<Templates> FindTemplates(const fs::path& dir, const Json& tokenizer_confi
   return ReadTemplates(tokenizer_config["chat_template"], dir / "tokenizer_config.json");
 }
 
+// The file that a directory without tokenizer.json has its tokenizer in; "" if there is none.
+std::string TokenizerModelIn(const fs::path& dir) {
+  for (const char* name :
+       {"tekken.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model", "tiktoken.model"})
+    if (Exists(dir / name)) return name;
+  std::vector<std::string> found;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (it->path().extension() == ".tiktoken" || name.starts_with("tokenizer.model.")) found.push_back(name);
+  }
+  return found.empty() ? "" : *std::max_element(found.begin(), found.end());  // of several versions the latest
+}
+
 // Everything of a directory but its weights.
 Result<ModelFiles> ReadTextFiles(const fs::path& dir) {
   ModelFiles model;
@@ -80,6 +94,8 @@ Result<ModelFiles> ReadTextFiles(const fs::path& dir) {
   TRY(model.tokenizer_config, ReadObject(dir / "tokenizer_config.json"));
   if (const fs::path tokenizer = dir / "tokenizer.json"; Exists(tokenizer)) {
     TRY(model.tokenizer_json, ReadText(tokenizer, kMaxTokenizerBytes));
+  } else if (model.tokenizer_model_name = TokenizerModelIn(dir); !model.tokenizer_model_name.empty()) {
+    TRY(model.tokenizer_model, ReadText(dir / model.tokenizer_model_name, kMaxTokenizerBytes));
   }
   TRY(Templates templates, FindTemplates(dir, model.tokenizer_config));
   model.chat_template = std::move(templates.chat);
@@ -143,7 +159,7 @@ std::vector<std::string> GgufModelsIn(const fs::path& dir) {
 }  // namespace
 
 Result<ModelFiles> OpenModelText(const fs::path& path) {
-  if (Exists(path / "tokenizer.json")) return ReadTextFiles(path);
+  if (Exists(path / "tokenizer.json") || !TokenizerModelIn(path).empty()) return ReadTextFiles(path);
   return OpenModel(path);
 }
 

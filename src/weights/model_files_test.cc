@@ -72,6 +72,26 @@ TEST(OpenModel, Directory) {
   EXPECT_EQ(model->chat_template, "from tokenizer_config");
 }
 
+TEST(OpenModel, TokenizersThatAreNotTokenizerJson) {
+  const TempDir dir;
+  WriteMinimal(dir);
+  const auto name = [&] {
+    const auto model = OpenModel(dir.path());
+    EXPECT_TRUE(model.ok());
+    return model->tokenizer_model_name + "=" + model->tokenizer_model;
+  };
+  EXPECT_EQ(name(), "=");
+  dir.Write("qwen.tiktoken", "ranks");
+  EXPECT_EQ(name(), "qwen.tiktoken=ranks");
+  dir.Write("tokenizer.model.v1", "1");
+  dir.Write("tokenizer.model.v3", "3");
+  EXPECT_EQ(name(), "tokenizer.model.v3=3");  // the latest
+  dir.Write("tokenizer.model", "spm");
+  EXPECT_EQ(name(), "tokenizer.model=spm");
+  dir.Write("tokenizer.json", "{}");
+  EXPECT_EQ(name(), "=");
+}
+
 TEST(OpenModel, ChatTemplatesInOrderOfPreference) {
   const TempDir dir;
   WriteMinimal(dir);

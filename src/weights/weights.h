@@ -70,10 +70,11 @@ struct ModelFiles {
   std::filesystem::path path;
   bool is_gguf = false;
   std::unique_ptr<WeightFile> weights;
-  const GgufMetadata* gguf = nullptr;  // points into weights
-  Json config;                         // config.json; for GGUF: the equivalent Hugging Face config, built from the metadata
-  Json generation_config;              // generation_config.json or null
-  Json tokenizer_config;               // tokenizer_config.json or null
+  const GgufMetadata* gguf = nullptr;                 // points into weights
+  Json config;                                        // config.json; for GGUF: the equivalent Hugging Face config, built from the metadata
+  Json generation_config;                             // generation_config.json or null
+  Json tokenizer_config;                              // tokenizer_config.json or null
+  std::string tokenizer_model, tokenizer_model_name;  // bytes and name of a SentencePiece, tiktoken or tekken file; without tokenizer.json
   std::string tokenizer_json;          // text of tokenizer.json; for GGUF: tokenizer.huggingface.json, "" for nearly all files
   std::string chat_template;           // chat_template.jinja / chat_template.json / tokenizer_config's / GGUF's; "" if none
   std::string chat_template_tool_use;  // the template named "tool_use", which some models have beside the default; "" if none
@@ -84,7 +85,7 @@ struct ModelFiles {
 // Errors: nothing there, neither form, config.json missing or not an object, unknown GGUF architecture, no weights (a .bin/.pt is refused
 // with a hint).
 Result<ModelFiles> OpenModel(const std::filesystem::path& path);
-// For --tokenizer-path: like OpenModel, but a directory with a tokenizer.json needs no weights (weights is then null).
+// For --tokenizer-path: like OpenModel, but a directory with a tokenizer needs no weights (weights is then null).
 Result<ModelFiles> OpenModelText(const std::filesystem::path& path);
 
 // Hugging Face names for GGUF tensors of the dense decoder families: "blk.3.attn_q.weight" -> "model.layers.3.self_attn.q_proj.weight";

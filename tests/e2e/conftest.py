@@ -83,19 +83,19 @@ class Client(httpx.Client):
 
 @pytest.fixture(scope="session")
 def server_with(binary, model, tmp_path_factory):
-    """server_with("--flag", "value", env={...}): that server, shared by all tests that ask for the same."""
+    """server_with("--flag", "value", env={...}, path=...): that server, shared by all tests that ask for the same."""
     logs = tmp_path_factory.mktemp("servers")
     servers = {}
 
-    def get(*flags, env=None):
-        key = (flags, tuple(sorted((env or {}).items())))
+    def get(*flags, env=None, path=model):
+        key = (flags, tuple(sorted((env or {}).items())), str(path))
         if key not in servers:
-            servers[key] = start_server(binary, model, logs / f"{len(servers)}.log", flags, env)
+            servers[key] = start_server(binary, path, logs / f"{len(servers)}.log", flags, env)
         return servers[key]
 
     yield get
     problems = []
-    for (flags, _), server in servers.items():
+    for (flags, *_), server in servers.items():
         try:
             headers = {"Authorization": f"Bearer {flags[flags.index('--api-key') + 1]}"} if "--api-key" in flags else None
             check_at_rest(server, headers)

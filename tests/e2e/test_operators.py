@@ -108,6 +108,17 @@ def test_dump_and_replay(watched, client_of, binary, tmp_path):
     assert "6 requests, 6 answered, 6 with the recorded tokens, 0 failed" in done.stdout, done.stdout
 
 
+def test_profile_of_some_steps(watched, client_of, tmp_path):
+    api = client_of(watched)
+    assert api.post("/start_profile", json={"output_dir": str(tmp_path), "num_steps": "4", "profile_prefix": "e2e"}).status_code == 200
+    api.generate("A profile", temperature=0, max_new_tokens=12, ignore_eos=True)
+    file = wait_for(lambda: next(iter(tmp_path.glob("e2e-*-TP-0.trace.json")), None), "the profile ends by itself")
+    trace = wait_for(lambda: file.read_text().endswith("}\n") and json.loads(file.read_text()), "the whole file")
+    names = [event["name"] for event in trace["traceEvents"]]
+    assert names.count("prefill") + names.count("decode") == 4 and names.count("run") == 4, names
+    assert any(name.startswith("waiting ") for name in names), "queue events"
+
+
 def test_x_request_id_comes_back(api):
     assert api.get("/v1/models", headers={"X-Request-Id": "mine-1"}).headers["x-request-id"] == "mine-1"
 

@@ -159,6 +159,15 @@ def test_every_instruction_set(isa, needs, server_with, client_of, reference, to
     assert sum(kl) / len(kl) < MEAN_KL
 
 
+@pytest.mark.parametrize("cache, bound", [("int8", 5e-3), ("fp8_e4m3", 3e-2), ("fp8_e5m2", 0.12)])
+def test_divergence_of_small_caches(cache, bound, server_with, client_of, reference, tops):
+    """What a cache of one byte costs; docs/kernels.md has the figures over all prompts."""
+    api = client_of(server_with("--max-total-tokens", "1024", "--kv-cache-dtype", cache))
+    kl = divergences(api, reference["cases"][-4:], tops[-4:])
+    print(f"\n{cache}: KL {sum(kl) / len(kl):.3e} nats on average, {max(kl):.3e} at most")
+    assert 0 < sum(kl) / len(kl) < bound
+
+
 def test_top_logprobs(api, reference):
     """The list of the likeliest agrees with the answers for single ids, bit by bit, and is sorted."""
     case = reference["cases"][-1]

@@ -13,10 +13,10 @@ struct PanelStream {
   const uint8_t* next;
 };
 
-// Unpacks `count` tiles, 32 inputs of a panel each, from tile `first` on: 16 rows of 16 pairs of bf16, rounded to nearest even from what
+// Unpacks `count` tiles, 32 inputs of a panel each, from tile `first` on: 16 rows of 16 pairs of bf16, rounded to nearest from what
 // UnpackRow gives. dst: 64-byte aligned. Fetches the stream ahead.
 using UnpackTilesFn = void (*)(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst);
-UnpackTilesFn UnpackTilesFor(DType format);  // null for kBF16: its panels are tiles already
+UnpackTilesFn UnpackTilesFor(DType format);  // null for plain types
 
 Form TileForm(DType format);
 void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,

@@ -25,10 +25,14 @@ constexpr int kRows = TileAttnScratch::kRows, kScoreStride = TileAttnScratch::kS
 constexpr int64_t kScoreBytes = kScoreStride * 4;
 constexpr float kLog2E = 1.44269504f;
 
-// Tiles 0-3: results. 4, 5: A and B of scores. 6: 16 weights a row, A of values; 7: 8 rows of pairs, B of values.
-constexpr TileConfig AttentionTiles() {
-  TileConfig config = FullTiles();
-  config.Shape(6, 16, 32);
+// Tiles 0-3: results. 4, 5: A and B of scores. 6: 16 weights a row, A of values; 7: 8 rows of pairs, B of values. Tasks of fewer than 16
+// row-heads have that many rows only: a product takes its time by the row.
+TileConfig AttentionTiles(int row_heads) {
+  TileConfig config;
+  const int rows = row_heads < 16 ? row_heads : 16;
+  for (int tile = 0; tile < 5; ++tile) config.Shape(tile, rows, 64);
+  config.Shape(5, 16, 64);
+  config.Shape(6, rows, 32);
   config.Shape(7, 8, 64);
   return config;
 }
@@ -76,10 +80,7 @@ struct SplitBlocks {
   const std::byte* k[kSplitBlocks];  // [steps * 16][16][2] bf16
   const std::byte* v[kSplitBlocks];  // [8][v_width][2] bf16
   int64_t v_stride;                  // bytes of a row of pairs
-  // Tasks of few rows wait for memory: values are fetched during scores, the next split's keys during values.
-  int64_t value_bytes;  // of a block
-  const std::byte* next_k[kSplitBlocks];
-  int next_blocks;
+  int64_t value_bytes;               // of a block
   bool scaled;
   bool one_by_one;  // a value that not all rows see is not finite
 };
@@ -88,37 +89,77 @@ void Prefetch(const std::byte* p, int64_t bytes) {
   for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(p + i);
 }
 
+// Tasks of few rows wait for memory. What the thread reads after this split is fetched meanwhile, in equal pieces, in runs as long as
+// memory has them: with `fetch_next` this group's share of the blocks, all groups of them; else the group's own next split.
+struct Ahead {
+  static constexpr int kPieces = 2 * kSplitBlocks;  // one per block of scores and of values
+  const std::byte* runs[2 * kSplitBlocks];
+  int count = 0, run = 0;
+  int64_t bytes = 0, at = 0, piece = 0;  // of a run
+
+  Ahead() = default;
+  Ahead(const KvBlocks& blocks, int split) {
+    const AttnTask& task = blocks.task;
+    if (task.rows * task.heads_per_group > 16 || (split + 1 == task.split_end && !task.fetch_next)) return;
+    const int64_t groups = blocks.kv.groups, base = int64_t{split + 1} * kKvSplit;
+    const int64_t begin = task.fetch_next ? kSplitBlocks * task.group / groups : 0;
+    const int64_t end = task.fetch_next ? kSplitBlocks * (task.group + 1) / groups : kSplitBlocks;
+    const int64_t back = task.fetch_next ? task.group * blocks.chunk_bytes : 0;
+    bytes = task.fetch_next ? groups * blocks.chunk_bytes : blocks.chunk_bytes;
+    for (int64_t b = begin; b < end && base + b * kKvBlock <= task.pos[0]; ++b) {
+      const int64_t block = blocks.Slot(base + b * kKvBlock) / kKvBlock;
+      runs[count++] = blocks.K(block) - back;
+      runs[count++] = blocks.V(block) - back;
+    }
+    piece = (count * bytes / kPieces + 63) / 64 * 64;
+  }
+  void Fetch() {
+    for (int64_t left = piece; left > 0 && run < count;) {
+      const int64_t rest = bytes - at, some = left < rest ? left : rest;
+      Prefetch(runs[run] + at, some);
+      left -= some;
+      at += some;
+      if (at < bytes) continue;
+      at = 0;
+      ++run;
+    }
+  }
+};
+
 void CopyPadded(const std::byte* src, int64_t bytes, int64_t padded, std::byte* dst) {
   __builtin_memcpy(dst, src, static_cast<size_t>(bytes));
   __builtin_memset(dst + bytes, 0, static_cast<size_t>(padded - bytes));
 }
 
-// Magnitudes of a one-byte type as bf16.
+// Magnitudes of a one-byte type as bf16, lower and upper bytes apart.
 struct ByteTable {
-  alignas(64) uint16_t bf16[128];
+  alignas(64) uint8_t low[128];
+  alignas(64) uint8_t high[128];
 };
 void FillTable(KvType type, ByteTable& table) {
   for (int i = 0; i < 128; i += 16) {
     int32_t codes[16];
     for (int j = 0; j < 16; ++j) codes[j] = i + j;
     const I32x16 code = LoadB(codes);
-    const F32x16 value = type == KvType::kF8E5M2   ? F8E5M2Kv::Decode(code)
-                         : type == KvType::kF8E4M3 ? F8E4M3Kv::Decode(code)
-                                                   : I8Kv::Decode(code);
-    StoreBF16(value, table.bf16 + i);
+    const I32x16 value = BF16Bits(type == KvType::kF8E5M2   ? F8E5M2Kv::Decode(code)
+                                  : type == KvType::kF8E4M3 ? F8E4M3Kv::Decode(code)
+                                                            : I8Kv::Decode(code));
+    _mm_store_si128(reinterpret_cast<__m128i*>(table.low + i), _mm512_cvtepi32_epi8(value));
+    _mm_store_si128(reinterpret_cast<__m128i*>(table.high + i), _mm512_cvtepi32_epi8(Shr<8>(value)));
   }
 }
 
-// Bytes to bf16, 32 at a time; reads up to 31 bytes and writes up to 62 bytes beyond.
+// Bytes to bf16, 64 at a time; reads up to 63 bytes and writes up to 126 bytes beyond.
 void Widen(const ByteTable& table, const std::byte* src, int64_t count, std::byte* dst) {
-  const __m512i t0 = _mm512_load_si512(table.bf16), t1 = _mm512_load_si512(table.bf16 + 32), t2 = _mm512_load_si512(table.bf16 + 64),
-                t3 = _mm512_load_si512(table.bf16 + 96);
-  for (int64_t i = 0; i < count; i += 32) {
-    const __m512i codes = _mm512_cvtepu8_epi16(Load256(src + i));
-    const __m512i low = _mm512_permutex2var_epi16(t0, codes, t1), high = _mm512_permutex2var_epi16(t2, codes, t3);
-    const __m512i value = _mm512_mask_blend_epi16(_mm512_test_epi16_mask(codes, _mm512_set1_epi16(0x40)), low, high);
-    const __m512i sign = _mm512_slli_epi16(_mm512_and_si512(codes, _mm512_set1_epi16(0x80)), 8);
-    _mm512_storeu_si512(dst + i * 2, _mm512_or_si512(value, sign));
+  const __m512i l0 = _mm512_load_si512(table.low), l1 = _mm512_load_si512(table.low + 64);
+  const __m512i h0 = _mm512_load_si512(table.high), h1 = _mm512_load_si512(table.high + 64);
+  const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);  // so that unpacking the halves of 128-bit lanes gives the order back
+  for (int64_t i = 0; i < count; i += 64) {
+    const __m512i codes = _mm512_permutexvar_epi64(order, _mm512_loadu_si512(src + i));
+    const __m512i low = _mm512_permutex2var_epi8(l0, codes, l1), magnitude = _mm512_permutex2var_epi8(h0, codes, h1);
+    const __m512i high = _mm512_ternarylogic_epi32(magnitude, codes, _mm512_set1_epi8(-128), 0xF8);  // magnitude | codes & 0x80
+    _mm512_storeu_si512(dst + i * 2, _mm512_unpacklo_epi8(low, high));
+    _mm512_storeu_si512(dst + i * 2 + 64, _mm512_unpackhi_epi8(low, high));
   }
 }
 
@@ -153,10 +194,6 @@ void PrepareSplit(const KvBlocks& blocks, const Scratch& scratch, const ByteTabl
   split.scaled = blocks.kv.type == KvType::kI8;
   split.value_bytes = v_elems * 2;
   split.one_by_one = false;
-  split.next_blocks = 0;
-  if (!bytes && blocks.task.rows * blocks.task.heads_per_group <= 16 && base + kKvSplit < int64_t{blocks.task.split_end} * kKvSplit)
-    for (int64_t pos = base + kKvSplit; split.next_blocks < kSplitBlocks && pos <= blocks.task.pos[0]; pos += kKvBlock)
-      split.next_k[split.next_blocks++] = blocks.K(blocks.Slot(pos) / kKvBlock);
   for (int b = seen.begin / kKvBlock; b * kKvBlock < seen.end; ++b) {
     const int first = b * kKvBlock;
     const int begin = seen.begin > first ? seen.begin - first : 0, end = seen.end - first < kKvBlock ? seen.end - first : kKvBlock;
@@ -203,7 +240,7 @@ void PrepareSplit(const KvBlocks& blocks, const Scratch& scratch, const ByteTabl
 
 // Scores of one or two 16-row tiles of queries against blocks [begin, end).
 template <int kTilesOfRows>
-void Scores(const Scratch& scratch, int first, const SplitBlocks& split, int begin, int end) {
+void Scores(const Scratch& scratch, int first, const SplitBlocks& split, Ahead& ahead, int begin, int end) {
   TileFence();
   const std::byte* q = scratch.query(first);
   const int64_t stride = scratch.at.query_stride * 2, steps = scratch.at.steps;
@@ -215,7 +252,11 @@ void Scores(const Scratch& scratch, int first, const SplitBlocks& split, int beg
     _tile_zero(3);
     if constexpr (kTilesOfRows == 1) {
       Prefetch(split.v[b], split.value_bytes);
-      if (pair) Prefetch(split.v[b + 1], split.value_bytes);
+      ahead.Fetch();
+      if (pair) {
+        Prefetch(split.v[b + 1], split.value_bytes);
+        ahead.Fetch();
+      }
     }
     for (int64_t c = 0; c < steps; ++c) {
       const std::byte* a = q + c * 64;
@@ -243,9 +284,43 @@ void Scores(const Scratch& scratch, int first, const SplitBlocks& split, int beg
   }
 }
 
-// Weights (bf16, where their scores were) times values of blocks [begin, end).
-template <int kTilesOfRows>
-void Values(const Scratch& scratch, const SplitBlocks& split, int begin, int end) {
+// Weights (bf16, where their scores were) times values of blocks [begin, end): four tiles of columns of one tile of rows at a time, or
+// two of two.
+void ValuesOfFewRows(const Scratch& scratch, const SplitBlocks& split, Ahead& ahead, int begin, int end) {
+  TileFence();
+  const int64_t out_stride = scratch.at.padded * 4, padded = scratch.at.padded;
+  const std::byte* p = reinterpret_cast<const std::byte*>(scratch.scores(0));
+  for (int64_t c = 0; c < padded; c += 64) {
+    const int tiles = padded - c >= 64 ? 4 : static_cast<int>(padded - c) / 16;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int b = begin; b < end; ++b) {
+      if (c == 0) ahead.Fetch();
+      const std::byte* v = split.v[b] + c * 4;
+      _tile_loadd(6, p + b * 32, kScoreBytes);
+      _tile_loadd(7, v, split.v_stride);
+      _tile_dpbf16ps(0, 6, 7);
+      if (tiles < 2) continue;
+      _tile_loadd(7, v + 64, split.v_stride);
+      _tile_dpbf16ps(1, 6, 7);
+      if (tiles < 3) continue;
+      _tile_loadd(7, v + 128, split.v_stride);
+      _tile_dpbf16ps(2, 6, 7);
+      if (tiles < 4) continue;
+      _tile_loadd(7, v + 192, split.v_stride);
+      _tile_dpbf16ps(3, 6, 7);
+    }
+    float* out = scratch.values(0) + c;
+    _tile_stored(0, out, out_stride);
+    if (tiles > 1) _tile_stored(1, out + 16, out_stride);
+    if (tiles > 2) _tile_stored(2, out + 32, out_stride);
+    if (tiles > 3) _tile_stored(3, out + 48, out_stride);
+  }
+}
+
+void ValuesOfManyRows(const Scratch& scratch, const SplitBlocks& split, int begin, int end) {
   TileFence();
   const int64_t out_stride = scratch.at.padded * 4;
   const std::byte* p = reinterpret_cast<const std::byte*>(scratch.scores(0));
@@ -256,28 +331,21 @@ void Values(const Scratch& scratch, const SplitBlocks& split, int begin, int end
     _tile_zero(2);
     _tile_zero(3);
     for (int b = begin; b < end; ++b) {
-      if (kTilesOfRows == 1 && c == 0 && b < split.next_blocks) Prefetch(split.next_k[b], split.value_bytes);
       _tile_loadd(7, split.v[b] + c * 4, split.v_stride);
       _tile_loadd(6, p + b * 32, kScoreBytes);
       _tile_dpbf16ps(0, 6, 7);
-      if constexpr (kTilesOfRows == 2) {
-        _tile_loadd(6, p + 16 * kScoreBytes + b * 32, kScoreBytes);
-        _tile_dpbf16ps(2, 6, 7);
-      }
+      _tile_loadd(6, p + 16 * kScoreBytes + b * 32, kScoreBytes);
+      _tile_dpbf16ps(2, 6, 7);
       if (!pair) continue;
       _tile_loadd(7, split.v[b] + c * 4 + 64, split.v_stride);
-      if constexpr (kTilesOfRows == 2) {
-        _tile_dpbf16ps(3, 6, 7);
-        _tile_loadd(6, p + b * 32, kScoreBytes);
-      }
+      _tile_dpbf16ps(3, 6, 7);
+      _tile_loadd(6, p + b * 32, kScoreBytes);
       _tile_dpbf16ps(1, 6, 7);
     }
     _tile_stored(0, scratch.values(0) + c, out_stride);
     if (pair) _tile_stored(1, scratch.values(0) + c + 16, out_stride);
-    if constexpr (kTilesOfRows == 2) {
-      _tile_stored(2, scratch.values(16) + c, out_stride);
-      if (pair) _tile_stored(3, scratch.values(16) + c + 16, out_stride);
-    }
+    _tile_stored(2, scratch.values(16) + c, out_stride);
+    if (pair) _tile_stored(3, scratch.values(16) + c + 16, out_stride);
   }
 }
 
@@ -335,7 +403,7 @@ void ClearWeights(float* s, int begin, int end) {
 // ---- a task ----
 
 // Row-heads [first, first + count), count <= kRows, against a prepared split.
-void Batch(const AttnTask& task, const Scratch& scratch, int first, int count, int64_t base, const SplitBlocks& split) {
+void Batch(const AttnTask& task, const Scratch& scratch, int first, int count, int64_t base, const SplitBlocks& split, Ahead& ahead) {
   Range range[kRows];
   int low = kKvSplit, high = 0;
   for (int i = 0; i < count; ++i) {
@@ -347,9 +415,9 @@ void Batch(const AttnTask& task, const Scratch& scratch, int first, int count, i
   if (high == 0) return;
   const int begin = low / kKvBlock, end = (high + kKvBlock - 1) / kKvBlock;
   if (count > 16)
-    Scores<2>(scratch, first, split, begin, end);
+    Scores<2>(scratch, first, split, ahead, begin, end);
   else
-    Scores<1>(scratch, first, split, begin, end);
+    Scores<1>(scratch, first, split, ahead, begin, end);
   float max[kRows], sum[kRows];
   for (int i = 0; i < count; ++i) {
     if (range[i].begin == range[i].end)
@@ -360,9 +428,9 @@ void Batch(const AttnTask& task, const Scratch& scratch, int first, int count, i
       Softmax<false>(scratch.scores(i), range[i], begin, end, nullptr, nullptr, max + i, sum + i);
   }
   if (count > 16)
-    Values<2>(scratch, split, begin, end);
+    ValuesOfManyRows(scratch, split, begin, end);
   else
-    Values<1>(scratch, split, begin, end);
+    ValuesOfFewRows(scratch, split, ahead, begin, end);
   for (int i = 0; i < count; ++i) {
     if (range[i].begin == range[i].end) continue;
     float* state = scratch.running(first + i);
@@ -377,7 +445,8 @@ void Batch(const AttnTask& task, const Scratch& scratch, int first, int count, i
   }
 }
 
-void RunSplit(const KvBlocks& blocks, const AttnTask& task, const Scratch& scratch, const ByteTable& table, int64_t base) {
+void RunSplit(const KvBlocks& blocks, const AttnTask& task, const Scratch& scratch, const ByteTable& table, int number) {
+  const int64_t base = int64_t{number} * kKvSplit;
   Range seen = {kKvSplit, 0}, all = {0, kKvSplit};
   for (int r = 0; r < task.rows; ++r) {
     const Range range = Visible(task.window, task.pos[r], base);
@@ -389,18 +458,19 @@ void RunSplit(const KvBlocks& blocks, const AttnTask& task, const Scratch& scrat
   }
   if (seen.end == 0) return;
   SplitBlocks split;
+  Ahead ahead(blocks, number);
   PrepareSplit(blocks, scratch, table, base, seen, all, split);
   const int heads = task.heads_per_group, row_heads = task.rows * heads;
   if (!split.one_by_one) {
     for (int first = 0; first < row_heads; first += kRows)
-      Batch(task, scratch, first, row_heads - first < kRows ? row_heads - first : kRows, base, split);
+      Batch(task, scratch, first, row_heads - first < kRows ? row_heads - first : kRows, base, split, ahead);
     return;
   }
   for (int r = 0; r < task.rows; ++r) {
     const Range range = Visible(task.window, task.pos[r], base);
     if (range.begin == range.end) continue;
     PrepareSplit(blocks, scratch, table, base, range, range, split);
-    for (int j = 0; j < heads; j += kRows) Batch(task, scratch, r * heads + j, heads - j < kRows ? heads - j : kRows, base, split);
+    for (int j = 0; j < heads; j += kRows) Batch(task, scratch, r * heads + j, heads - j < kRows ? heads - j : kRows, base, split, ahead);
   }
 }
 
@@ -427,8 +497,9 @@ void TileAttention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, 
     Attention(q, kv, task, out, partials, scratch_base);
     return;
   }
-  static constexpr TileConfig kTileShapes = AttentionTiles();
-  const TileScope tiles(kTileShapes);
+  TileConfig shapes = AttentionTiles(task.rows * task.heads_per_group);
+  Visible(shapes);
+  const TileScope tiles(shapes);
   ByteTable table;
   if (kv.type != KvType::kBF16) FillTable(kv.type, table);
   const KvBlocks blocks(kv, task);
@@ -439,7 +510,7 @@ void TileAttention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, 
     RoundQuery(q.row(task.row[i / heads]) + column + i % heads * kv.width, kv.width, task.scale, scratch.at.steps, scratch.query(i));
   Clear(scratch, row_heads);
   for (int s = task.split_begin; s < task.split_end; ++s) {
-    RunSplit(blocks, task, scratch, table, int64_t{s} * kKvSplit);
+    RunSplit(blocks, task, scratch, table, s);
     if (out != nullptr) continue;
     for (int i = 0; i < row_heads; ++i) {
       const float* state = scratch.running(i);

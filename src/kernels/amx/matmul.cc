@@ -15,7 +15,7 @@ namespace {
 constexpr int kRowBlock = 2 * kTileMaxRows;
 constexpr int kTileBytes = kTileMaxRows * kTileMaxBytes;
 constexpr int64_t kManyTiles = 64;  // inputs in tiles of 32 whose unpacked panels (128 KiB a pair) serve all rows before the next ones
-constexpr int64_t kFewTiles = 4;    // for at most 32 rows: unpacked and used at once, in the first-level cache
+constexpr int64_t kFewTiles = 2;    // for at most 32 rows: unpacked and used at once, in the first-level cache
 constexpr int64_t kAheadTiles = 4;  // fetched ahead in a panel that is tiles
 constexpr int64_t kAhead = kAheadTiles * kTileBytes;
 constexpr int kGatedRows = 256;  // rows whose results a gated product keeps between stretches
@@ -199,6 +199,11 @@ void StartBlock(const Target& t, Pair pair, int64_t row, int rows, bool going_on
     if (rows > kTileMaxRows) Start(2 + p, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows, going_on);
   }
 }
+// Asks for the lines that a block will write, while it is being computed.
+SIMD_FN void FetchResults(const Target& t, Pair pair, int64_t row, int rows) {
+  for (int r = 0; r < rows; ++r)
+    for (const int64_t panel : pair.panel) __builtin_prefetch(t.out.row(row + r) + panel * kPanel, 1);
+}
 void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
   const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
   for (int p = 0; p < (pair.both() ? 2 : 1); ++p) {
@@ -207,18 +212,22 @@ void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
   }
 }
 
-// Tiles 0-3 of one block of rows and all inputs: `start` has filled them.
+// Tiles 0-3 of one block of rows and all inputs: `start` has filled them. Tiles are unpacked one step before they are loaded, so that loads
+// do not wait for stores and the unit works while the next ones are unpacked.
 void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int rows) {
-  alignas(64) uint8_t scratch[2][kFewTiles * kTileBytes];
   if (it.unpack == nullptr)
     return Multiply<true>(rows, it.a(row), it.x.bytes.stride, it.panel(pair.panel[0]), it.panel(pair.panel[1]), it.tiles,
                           follow * it.w.panel_bytes);
-  for (int64_t first = 0; first < it.tiles; first += kFewTiles) {
-    const int64_t count = it.tiles - first < kFewTiles ? it.tiles - first : kFewTiles;
-    const uint8_t* b[2];
-    for (int p = 0; p < 2; ++p) b[p] = it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
+  alignas(64) uint8_t scratch[2][2][kFewTiles * kTileBytes];
+  const auto count_at = [&](int64_t first) { return it.tiles - first < kFewTiles ? it.tiles - first : kFewTiles; };
+  const auto unpack = [&](int64_t first, int buffer) {
+    for (int p = 0; p < 2; ++p) it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count_at(first), scratch[buffer][p]);
+  };
+  unpack(0, 0);
+  for (int64_t first = 0, buffer = 0; first < it.tiles; first += kFewTiles, buffer ^= 1) {
+    if (first + kFewTiles < it.tiles) unpack(first + kFewTiles, static_cast<int>(buffer ^ 1));
     Visible(scratch);
-    Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], count);
+    Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, scratch[buffer][0], scratch[buffer][1], count_at(first));
   }
 }
 
@@ -276,6 +285,7 @@ void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const T
       Visible(scratch);
       ForBlocks(
           it.x.rows(), configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
+            FetchResults(t, pair, row, rows);
             StartBlock(t, pair, row, rows, first > 0);
             Stretch(it, row == 0, row, rows, first, count, b, follow);
             FinishBlock(t, pair, row, rows);
@@ -338,6 +348,7 @@ void MultiplyInt8(const Activations& x, const PackedMat& w, int64_t panel_begin,
     const Pair pair = {{panel, panel + 1 < panel_end ? panel + 1 : panel}};
     ForBlocks(
         x.rows(), configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
+          FetchResults(t, pair, row, rows);
           for (int tile = 0; tile < 4; ++tile) ZeroResult(tile);
           const uint8_t *b0 = codes(pair.panel[0]), *b1 = codes(pair.panel[1]);
           if (row == 0)  // the others find the panels in the second-level cache
@@ -355,7 +366,14 @@ void MultiplyInt8(const Activations& x, const PackedMat& w, int64_t panel_begin,
 
 }  // namespace
 
-Form TileForm(DType format) { return format == DType::kF32 ? Form::kFloat : format == DType::kI8 ? Form::kInt8 : Form::kBFloat; }
+Form TileForm(DType format) {
+  switch (format) {
+    case DType::kF32:
+    case DType::kF16: return Form::kFloat;  // bf16 would take bits away from them
+    case DType::kI8: return Form::kInt8;
+    default: return Form::kBFloat;
+  }
+}
 
 void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                 Mat<float> out) {

@@ -2,7 +2,7 @@
 // A kernel must not call another AMX kernel while its tiles are live. Loading a configuration takes about 200 cycles.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#if defined(__AMX_TILE__)
+#if defined(__AMX_TILE__) || defined(__AMXTILE__)  // gcc, clang
 #include <immintrin.h>
 
 #include <cstdint>

@@ -381,18 +381,24 @@ void Attention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<
 }
 
 void AttentionMerge(const float* partials, int parts, int64_t part_stride, int width, float* out) {
-  for (int c = 0; c < width; c += 16) {
-    const int lanes = width - c < 16 ? width - c : 16;
+  constexpr int kVectors = 4;  // columns that share a pass over the parts
+  for (int c = 0; c < width; c += 16 * kVectors) {
+    int lanes[kVectors];
+    for (int i = 0; i < kVectors; ++i) {
+      const int left = width - c - 16 * i;
+      lanes[i] = left < 0 ? 0 : left < 16 ? left : 16;
+    }
     Running total;
-    F32x16 acc = Zero();
-    for (int i = 0; i < parts; ++i) {
-      const float* part = partials + i * part_stride;
+    F32x16 acc[kVectors];
+    for (F32x16& a : acc) a = Zero();
+    for (int p = 0; p < parts; ++p) {
+      const float* part = partials + p * part_stride;
       if (part[1] == 0.0f) continue;
       float ours, theirs;
       total.Merge(part[0], part[1], ours, theirs);
-      acc = MergeValues(acc, LoadN(part + 2 + c, lanes), ours, theirs);
+      for (int i = 0; i < kVectors && lanes[i] > 0; ++i) acc[i] = MergeValues(acc[i], LoadN(part + 2 + c + 16 * i, lanes[i]), ours, theirs);
     }
-    StoreN(Normalise(acc, total.sum), out + c, lanes);
+    for (int i = 0; i < kVectors && lanes[i] > 0; ++i) StoreN(Normalise(acc[i], total.sum), out + c + 16 * i, lanes[i]);
   }
 }
 

@@ -12,12 +12,17 @@ struct Running {
   float max = kNothing, sum = 0.0f;
   // Takes in a part that is not empty; its values then enter as fma(part, theirs, mine * ours).
   void Merge(float part_max, float part_sum, float& ours, float& theirs) {
+    if (sum == 0.0f) {  // the first part is taken as it is
+      max = part_max;
+      sum = part_sum;
+      ours = 0.0f;
+      theirs = 1.0f;
+      return;
+    }
     const float top = part_max > max ? part_max : max;
-    float lanes[kLanes] = {}, factors[kLanes];
-    lanes[0] = max - top;
-    lanes[1] = part_max - top;
-    Store(Exp(Load(lanes)), factors);
-    ours = sum == 0.0f ? 0.0f : factors[0];
+    float factors[kLanes];
+    Store(Exp(SelectLanes(0, 1, Set(max - top), Set(part_max - top))), factors);
+    ours = factors[0];
     theirs = factors[1];
     sum = sum * ours + part_sum * theirs;
     max = top;

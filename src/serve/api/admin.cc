@@ -26,9 +26,10 @@ Result<std::chrono::milliseconds> ReadTimeout(std::string_view query) {
 struct AbortBody {
   std::string rid;
   bool abort_all = false;
+  bool prefix = false;  // every rid that begins like `rid`
 };
 
-void ReadAbortFields(JsonReader& field, AbortBody& body) { field("rid", body.rid)("abort_all", body.abort_all); }
+void ReadAbortFields(JsonReader& field, AbortBody& body) { field("rid", body.rid)("abort_all", body.abort_all)("prefix", body.prefix); }
 
 }  // namespace
 
@@ -80,11 +81,15 @@ void HandleAbortRequest(ApiContext& context, const Exchange& exchange) {
   JsonReader field(*json);
   ReadAbortFields(field, asked);
   if (!field.status().ok()) return SendError(*exchange, SchemaErrorReply(field.status().error().message));
-  const auto& [rid, abort_all] = asked;
+  const auto& [rid, abort_all, prefix] = asked;
   if (abort_all) {
     LOG_INFO("Abort of all requests asked for");
     context.probe->aborted_requests.Add();
     context.backend.AbortAll();
+  } else if (prefix && !rid.empty()) {
+    LOG_INFO("Abort of requests {}... asked for", rid);
+    context.probe->aborted_requests.Add();
+    context.backend.Control(AbortByPrefix{rid}, [](const Result<std::string>&) {});
   } else if (!rid.empty()) {
     LOG_INFO("Abort of request {} asked for", rid);
     context.probe->aborted_requests.Add();

@@ -275,7 +275,7 @@ Result<RenderedChat> RenderChat(const ChatPrompt& prompt, const ApiContext& cont
   constexpr size_t kEnd = 256;
   rendered.text_end = text->substr(text->size() - std::min(text->size(), kEnd));
   std::vector<TokenId>& tokens = rendered.tokens;
-  tokens = tokenizer->Encode(*text, false);
+  tokens = context.EncodePrompt(*text, false);
   std::vector<TokenId> more = prefix.empty() ? std::vector<TokenId>() : tokenizer->Encode(prefix, false);
   const bool starts_over = !more.empty() && tokenizer->bos && more.front() == *tokenizer->bos;
   tokens.insert(tokens.end(), more.begin() + (starts_over ? 1 : 0), more.end());

@@ -87,6 +87,7 @@ Result<ChatPlan> PrepareChat(const Json& body, ApiContext& context, const HttpRe
   ChatRequest& request = plan.request;
   fault = ChatFault::kSchema;
   TRY_STATUS(ReadChat(body, context, request));
+  request.routing_key = RoutingKey(body, http);
   fault = ChatFault::kValue;
   TRY_STATUS(CheckChat(request, body, context, http));
   fault = ChatFault::kConversion;

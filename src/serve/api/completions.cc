@@ -43,14 +43,15 @@ struct Tokenized {
   std::string text;
 };
 
-Result<Tokenized> Tokenize(const CompletionBody& body, size_t i, const Tokenizer& tokenizer, const EngineInfo& info) {
+Result<Tokenized> Tokenize(const CompletionBody& body, size_t i, const ApiContext& context) {
+  const EngineInfo& info = context.backend.info();
   Tokenized out;
   if (body.prompt.by_text()) {
     out.text = body.prompt.texts[i];
-    out.tokens = tokenizer.Encode(out.text, true);
+    out.tokens = context.EncodePrompt(out.text, true);
   } else {
     TRY(out.tokens, CheckTokenIds(body.prompt.ids[i], info.vocab_size, "prompt"));
-    if (body.echo) out.text = tokenizer.Decode(out.tokens, body.sampling.params.skip_special_tokens);
+    if (body.echo) out.text = context.tokenizer->Decode(out.tokens, body.sampling.params.skip_special_tokens);
   }
   if (out.tokens.empty()) return InvalidArgument("Prompt cannot be empty");
   return out;
@@ -77,11 +78,10 @@ Result<CompletionPlan> PlanCompletion(const CompletionBody& body, const Json& js
                                       const std::string& id) {
   TRY_STATUS(CheckCompletion(body, json, context, http));
   const EngineInfo& info = context.backend.info();
-  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
   CompletionPlan out;
   std::vector<PromptPlan> plans;
   for (size_t i = 0; i < body.prompt.size(); ++i) {
-    TRY(Tokenized prompt, Tokenize(body, i, *tokenizer, info));
+    TRY(Tokenized prompt, Tokenize(body, i, context));
     TRY(PromptPlan plan, PlanOpenAi(body, std::move(prompt.tokens), context));
     if (body.logprobs) {
       plan.request.return_logprob = true;
@@ -180,6 +180,7 @@ void HandleCompletions(ApiContext& context, const Exchange& exchange) {
   if (!json) return;
   Result<CompletionBody> body = ParseCompletion(*json, context);
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  body->routing_key = RoutingKey(*json, exchange->request());
   const std::string id = body->rid.empty() ? context.ids.Next() : body->rid;
   Result<CompletionPlan> plan = PlanCompletion(*body, *json, context, exchange->request(), id);
   if (!plan.ok()) return SendOpenAiError(*exchange, plan.error());

@@ -31,8 +31,9 @@ struct GenerateBody {
   Json stream_options;
   bool include_progress = false;
   bool return_text_in_logprobs = false, stream = false, log_metrics = true;
-  int64_t priority = 0;
-  std::string extra_key;
+  std::optional<int64_t> priority;
+  std::string extra_key, routing_key;
+  OneOrMany<SessionParams> session;
 
   bool by_text() const { return text.set; }
   bool by_ids() const { return !by_text() && input_ids.set; }
@@ -46,10 +47,12 @@ void ReadGenerateFields(JsonReader& field, GenerateBody& body) {
   field("top_logprobs_num", body.top_logprobs_num)("token_ids_logprob", body.token_ids_logprob);
   field("return_text_in_logprobs", body.return_text_in_logprobs)("stream", body.stream);
   field("priority", body.priority)("extra_key", body.extra_key)("log_metrics", body.log_metrics);
+  field("session_params", body.session)("routing_key", body.routing_key);
   field("input_embeds", body.input_embeds)("return_hidden_states", body.return_hidden_states);
   field("custom_logit_processor", body.custom_logit_processor);
   field.Object("stream_options", body.stream_options);
   field.Nested("sampling_params", DescribeSamplingFields, true);
+  field.Nested("session_params", DescribeSessionParams);
 }
 
 Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) {
@@ -96,6 +99,7 @@ Status CheckBatch(const GenerateBody& body, const Json& json, const ApiContext& 
   if (!body.top_logprobs_num.fits(batch)) return wrong_length("top_logprobs_num");
   if (!body.token_ids_logprob.fits(batch)) return wrong_length("token_ids_logprob");
   if (!body.rid.fits(batch)) return wrong_length("rid");
+  if (!body.session.fits(batch)) return wrong_length("session_params");
   if (!body.return_hidden_states.fits(batch)) return wrong_length("return_hidden_states");
   if (!body.custom_logit_processor.fits(batch)) return wrong_length("custom_logit_processor");
   const int64_t n = body.sampling.front().params.n;
@@ -139,13 +143,13 @@ Status SetEmbeds(const std::vector<std::vector<double>>& rows, int64_t width, Ge
   return {};
 }
 
-Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, const Tokenizer& tokenizer, ApiContext& context) {
+Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& context) {
   const EngineInfo& info = context.backend.info();
   const SamplingAsked& asked = body.sampling[body.sampling.size() > 1 ? i : 0];
   PromptPlan plan;
   GenerateRequest& request = plan.request;
   if (body.by_text()) {
-    request.prompt = tokenizer.Encode(body.text.values[i], true);
+    request.prompt = context.EncodePrompt(body.text.values[i], true);
   } else if (body.by_ids()) {
     if (body.input_ids.values[i].empty()) return InvalidArgument("input_ids cannot be empty.");
     TRY(request.prompt, CheckTokenIds(body.input_ids.values[i], info.vocab_size, "input_ids"));
@@ -167,6 +171,8 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, const Tokenize
   request.extra_key = body.extra_key;
   request.progress = body.stream && body.include_progress;
   request.priority = body.priority;
+  request.routing_key = body.routing_key;
+  if (body.session.set) request.session = body.session.at(i, {});
   plan.rids = Rids(body, i, static_cast<size_t>(request.sampling.n), context);
   return plan;
 }
@@ -175,10 +181,9 @@ Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, cons
                                                   const HttpRequest& http) {
   TRY_STATUS(CheckBatch(body, json, context));
   TRY_STATUS(CheckDpRank(json, http));
-  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
   std::vector<PromptPlan> plans;
   for (size_t i = 0; i < body.prompts(); ++i) {
-    TRY(PromptPlan plan, PlanPrompt(body, i, *tokenizer, context));
+    TRY(PromptPlan plan, PlanPrompt(body, i, context));
     plans.push_back(std::move(plan));
   }
   return Expand(std::move(plans));
@@ -317,6 +322,7 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
   Result<GenerateBody> body = ParseGenerate(*json, context);
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
+  body->routing_key = RoutingKey(*json, exchange->request());
   Result<std::vector<GenerateRequest>> requests = PlanGenerate(*body, *json, context, exchange->request());
   if (!requests.ok()) return SendGenerateError(*exchange, requests.error(), body->stream);
   const SamplingParams& first = requests->front().sampling;

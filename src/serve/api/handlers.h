@@ -42,12 +42,22 @@ void DescribeEncode(JsonReader& field);
 void DescribeOllamaEmbed(JsonReader& field);
 void DescribeScore(JsonReader& field);
 void DescribeRerank(JsonReader& field);
+void DescribeStartProfile(JsonReader& field);
 void DescribeTokenize(JsonReader& field);
 void DescribeDetokenize(JsonReader& field);
 void DescribeParseFunctionCall(JsonReader& field);
 void DescribeSeparateReasoning(JsonReader& field);
 void DescribeConfigureLogging(JsonReader& field);
 void DescribeAbortRequest(JsonReader& field);
+void DescribeOpenSession(JsonReader& field);
+void DescribeCloseSession(JsonReader& field);
+void DescribePause(JsonReader& field);
+void DescribeSetInternalState(JsonReader& field);
+void DescribeSlowDown(JsonReader& field);
+void DescribeUpdateWeights(JsonReader& field);
+void DescribeUpdateWeightVersion(JsonReader& field);
+void DescribeGetWeights(JsonReader& field);
+void DescribeWeightsChecker(JsonReader& field);
 
 void HandleOpenApi(ApiContext& context, const Exchange& exchange);
 void HandleRoot(ApiContext& context, const Exchange& exchange);
@@ -63,7 +73,22 @@ void HandleMetrics(ApiContext& context, const Exchange& exchange);
 void HandleFlushCache(ApiContext& context, const Exchange& exchange);
 void HandleConfigureLogging(ApiContext& context, const Exchange& exchange);
 void HandleSetTraceLevel(ApiContext& context, const Exchange& exchange);
+void HandleStartProfile(ApiContext& context, const Exchange& exchange);
+void HandleStopProfile(ApiContext& context, const Exchange& exchange);
 void HandleAbortRequest(ApiContext& context, const Exchange& exchange);
+
+void HandleOpenSession(ApiContext& context, const Exchange& exchange);
+void HandleCloseSession(ApiContext& context, const Exchange& exchange);
+
+void HandlePauseGeneration(ApiContext& context, const Exchange& exchange);
+void HandleContinueGeneration(ApiContext& context, const Exchange& exchange);
+void HandleSetInternalState(ApiContext& context, const Exchange& exchange);
+void HandleSlowDown(ApiContext& context, const Exchange& exchange);
+
+void HandleUpdateWeightsFromDisk(ApiContext& context, const Exchange& exchange);
+void HandleUpdateWeightVersion(ApiContext& context, const Exchange& exchange);
+void HandleGetWeightsByName(ApiContext& context, const Exchange& exchange);
+void HandleWeightsChecker(ApiContext& context, const Exchange& exchange);
 
 void HandlePing(ApiContext& context, const Exchange& exchange);
 void HandleHealth(ApiContext& context, const Exchange& exchange);

@@ -57,7 +57,7 @@ Json Load(const ApiContext& context, const std::vector<std::string_view>& includ
                            .Set("graph_gb", 0.0)
                            .Set("token_capacity", info.max_total_tokens));
   if (Includes(include, "queues"))
-    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", 0).Set("retracted", 0));
+    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", stats.held).Set("retracted", 0));
   if (!stats.prefilling.empty()) {
     Json::Array prompts;
     for (const PrefillProgress& p : stats.prefilling)

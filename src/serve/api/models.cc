@@ -28,6 +28,8 @@ Json ServerArgs(const ApiContext& context) {
   args.Set("max_total_tokens", Json()).Set("max_prefill_tokens", Json()).Set("max_running_requests", info.max_running_requests);
   if (context.config.server_args.is_object())
     for (const auto& [name, value] : context.config.server_args.as_object()) args.Set(name, value);
+  if (info.weight_updates > 0)
+    args.Set("model_path", info.model_path).Set("served_model_name", ServedName(info)).Set("weight_version", info.weight_version);
   return args;
 }
 

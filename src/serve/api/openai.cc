@@ -96,7 +96,7 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
 
 Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(json, {"json_schema", "structural_tag", "return_cached_tokens_details"}));
+  TRY_STATUS(RefuseFields(json, {"session_params", "json_schema", "structural_tag", "return_cached_tokens_details"}));
   if (body.model.find(':') != std::string::npos && body.model != context.backend.info().served_model_name)
     return InvalidArgument(fmt::format("'model' '{}' names a LoRA adapter, which is not supported by this server.", body.model));
   return CheckDpRank(json, http);
@@ -110,6 +110,7 @@ Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> promp
   TRY(plan.request.sampling, CheckSamplingParams(body.sampling, info.vocab_size));
   plan.request.extra_key = body.cache_salt + body.extra_key;
   plan.request.priority = body.priority;
+  plan.request.routing_key = body.routing_key;
   plan.request.progress = body.stream;
   TRY_STATUS(ApplySpecials(body.specials, body.sampling.custom_params, context, plan.request));
   return plan;

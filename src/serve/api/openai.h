@@ -13,7 +13,8 @@ namespace sgl {
 struct OpenAiBody {
   std::string model = "default", rid, extra_key, cache_salt;
   bool stream = false, include_usage = false, continuous_usage = false;
-  int64_t priority = 0;
+  std::optional<int64_t> priority;
+  std::string routing_key;  // filled by the handler: it has the headers
   SamplingAsked sampling;
   Specials specials;
   bool include_progress = false;

@@ -24,7 +24,7 @@ Status RefuseFields(const Json& body, std::initializer_list<std::string_view> na
   return {};
 }
 
-Status RefuseCommonFields(const Json& body) { return RefuseFields(body, {"lora_path", "session_params", "return_routed_experts"}); }
+Status RefuseCommonFields(const Json& body) { return RefuseFields(body, {"lora_path", "return_routed_experts"}); }
 
 Status CheckDpRank(const Json& body, const HttpRequest& request) {
   for (const std::string_view name : {"routed_dp_rank", "data_parallel_rank"}) {
@@ -39,6 +39,34 @@ Status CheckDpRank(const Json& body, const HttpRequest& request) {
   if (error != std::errc() || end != header.data() + header.size() || rank != 0)
     return InvalidArgument(fmt::format("X-Data-Parallel-Rank must be in [0, 0], got {}.", header));
   return {};
+}
+
+namespace {
+
+void ReadSessionFields(JsonReader& field, SessionParams& out) {
+  field.Required("id", out.id)("rid", out.rid)("offset", out.offset)("replace", out.replace);
+  field("drop_previous_output", out.drop_previous_output);
+}
+
+}  // namespace
+
+void DescribeSessionParams(JsonReader& field) {
+  SessionParams params;
+  ReadSessionFields(field, params);
+}
+
+bool ReadJson(const Json& value, SessionParams& out, std::string& why) {
+  if (!value.is_object()) return WrongType(value, "an object", why);
+  JsonReader field(value);
+  ReadSessionFields(field, out);
+  if (field.status().ok()) return true;
+  why = "." + field.status().error().message;
+  return false;
+}
+
+std::string RoutingKey(const Json& body, const HttpRequest& request) {
+  const std::string_view header = FindHeader(request, "x-smg-routing-key");
+  return !header.empty() ? std::string(header) : body["routing_key"].is_string() ? body["routing_key"].as_string() : "";
 }
 
 Status ApplySpecials(const Specials& specials, const Json& custom_params, const ApiContext& context, GenerateRequest& request) {

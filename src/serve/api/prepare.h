@@ -20,6 +20,12 @@ Status RefuseCommonFields(const Json& body);
 // Data-parallel rank from the body or the X-Data-Parallel-Rank header: only rank 0 exists.
 Status CheckDpRank(const Json& body, const HttpRequest& request);
 
+// A target for JsonReader: {"id": "...", ...}, see SessionParams.
+bool ReadJson(const Json& value, SessionParams& out, std::string& why);
+void DescribeSessionParams(JsonReader& field);
+
+// The X-SMG-Routing-Key header, else the body's routing_key; "" if there is neither. For --schedule-policy routing-key.
+std::string RoutingKey(const Json& body, const HttpRequest& request);
 // What a server does only when it was started for it.
 struct Specials {
   bool return_hidden_states = false;

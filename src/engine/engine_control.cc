@@ -1,0 +1,136 @@
+// Operations on the running engine, see control.h. Thread: engine.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "engine/engine_impl.h"
+#include "obs/log.h"
+
+namespace sgl {
+
+Engine::Impl::Answer Engine::Impl::Do(OpenSession& open, ControlDone&) { return sessions_.Open(open, clock_.Now()); }
+
+Engine::Impl::Answer Engine::Impl::Do(CloseSession& close, ControlDone&) {
+  sessions_.Close(close.session_id);
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(PauseGeneration& pause, ControlDone&) {
+  if (pause.mode == PauseMode::kAbort) {
+    Handle(AbortMessage{.what = AbortMessage::What::kAll, .id = {}, .rid = {}});
+    End(scheduler_->SweepAborts());
+  }
+  if (pause.mode == PauseMode::kRetract) scheduler_->RetractAll(clock_.Now());
+  if (!paused_) paused_since_ = clock_.Now();
+  paused_ = true;
+  was_idle_ = false;
+  WhenIdle();  // who asks after the answer sees the state after it
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(ContinueGeneration&, ControlDone&) {
+  Continue();
+  return std::string();
+}
+
+void Engine::Impl::Continue() {
+  if (!std::exchange(paused_, false)) return;
+  scheduler_->ForgiveTime(clock_.Now() - paused_since_);
+  was_idle_ = false;
+  ReleaseHeld();
+}
+
+void Engine::Impl::ReleaseHeld() {
+  if (holds_back()) return;
+  for (auto& [request, since] : std::exchange(held_, {})) {
+    const RequestId id = request.id;
+    if (const Status added = scheduler_->Add(std::move(request), clock_.Now()); !added.ok())
+      End({{id, Finish::Abort(added.error().message, 503, "ServiceUnavailableError")}});
+  }
+}
+
+Engine::Impl::Answer Engine::Impl::Do(UpdateWeights& update, ControlDone& done) {
+  if (weights_update_ != nullptr) return Error{Code::kUnavailable, "Another weight update is under way."};
+  LOG_INFO("Loading new weights from {}", update.model_path);
+  const int threads = loaded_.info.threads;
+  weights_update_ = std::make_unique<WeightsUpdate>(std::move(update), config_, loaded_.model->shape(),
+                                                    Runner::ScratchBytes(*loaded_.model, threads), threads, std::move(done), [this] {
+                                                      weights_ready_.store(true);
+                                                      Post(WakeMessage{});
+                                                    });
+  weights_update_->abort_before = next_id_.load();
+  return {};
+}
+
+// The new weights are there. Waits until nobody depends on the old ones: newcomers are held back while those who run finish.
+void Engine::Impl::ExchangeWeights() {
+  WeightsUpdate& update = *weights_update_;
+  if (update.result().ok() && !paused_) {
+    if (update.asked.abort_all_requests) {
+      for (const auto& [id, active] : active_)
+        if (id < update.abort_before) scheduler_->Abort(active->id(), Finish::Abort("Aborted"));
+      End(scheduler_->SweepAborts());
+    }
+    if (!scheduler_->idle()) return;
+  }
+  const Status done = TryExchangeWeights();
+  const std::unique_ptr<WeightsUpdate> ended = std::move(weights_update_);
+  weights_ready_.store(false);
+  if (!done.ok()) LOG_ERROR("The weights stay as they are: {}", done.error().message);
+  ended->done(done.ok() ? Result<std::string>("Succeeded to update model weights.") : Result<std::string>(done.error()));
+  ReleaseHeld();
+}
+
+Status Engine::Impl::TryExchangeWeights() {
+  WeightsUpdate& update = *weights_update_;
+  if (!update.result().ok()) return update.result().error();
+  if (update.asked.flush_cache && scheduler_->holds_pages())
+    return InvalidArgument(
+        "flush_cache: requests that are paused in place hold KV cache of the old weights. Pause with mode \"retract\" or \"abort\", or "
+        "send flush_cache: false.");
+  std::unique_ptr<Model> old = std::move(loaded_.model);
+  loaded_.model = *std::move(update.result());
+  loaded_.runner->Use(*loaded_.model);
+  if (update.asked.flush_cache) loaded_.cache->Flush();
+  EngineInfo info = *info_.load();
+  info.model_path = update.asked.model_path;
+  info.served_model_name = update.asked.model_path;
+  ++info.weight_updates;
+  if (update.asked.weight_version) info.weight_version = *update.asked.weight_version;
+  info.weight_bytes = loaded_.model->weight_bytes();
+  ChangeInfo(std::move(info));
+  LOG_INFO("New weights from {}", update.asked.model_path);
+  return {};
+}
+
+Engine::Impl::Answer Engine::Impl::Do(SetWeightVersion& set, ControlDone&) {
+  if (set.abort_all_requests) Handle(AbortMessage{.what = AbortMessage::What::kAll, .id = {}, .rid = {}});
+  EngineInfo info = *info_.load();
+  info.weight_version = set.version;
+  ++info.weight_updates;
+  ChangeInfo(std::move(info));
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(LimitRunningRequests& limit, ControlDone&) {
+  if (limit.most < 1 || limit.most > loaded_.info.max_running_requests)
+    return InvalidArgument(fmt::format("must be in [1, {}], got {}", loaded_.info.max_running_requests, limit.most));
+  scheduler_->LimitRunning(limit.most);
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(SlowDown& slow, ControlDone&) {
+  sleep_per_step_s_ = slow.seconds;
+  return std::string();
+}
+
+Engine::Impl::Answer Engine::Impl::Do(AbortByPrefix& abort, ControlDone&) {
+  std::vector<RequestId> ids;
+  for (const auto& [id, active] : active_)
+    if (!abort.prefix.empty() && active->request().rid.compare(0, abort.prefix.size(), abort.prefix) == 0) ids.push_back(active->id());
+  for (const RequestId id : ids) AbortOne(id);
+  return std::string();
+}
+
+}  // namespace sgl

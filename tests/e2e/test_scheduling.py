@@ -1,0 +1,298 @@
+"""Timeouts, priorities, sessions, pauses, new weights: what happens to a request besides being answered. On a tiny random model whose
+steps are slowed down, so that there is a middle to interrupt.
+
+SPDX-License-Identifier: Apache-2.0
+"""
+import concurrent.futures
+import contextlib
+import json
+import pathlib
+import random
+import shutil
+
+import httpx
+import pytest
+
+from kits.idle import check_at_rest, requests_in_flight
+from kits.server import wait_for
+
+TINY = pathlib.Path(__file__).resolve().parent.parent / "goldens/models/smollm2"
+LONG_CONTEXT = {"SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN": "1"}
+POOL = ("--context-length", "2048", "--max-total-tokens", "8192")
+STEP_SECONDS = 0.02
+META = {"id", "finish_reason", "prompt_tokens", "completion_tokens", "cached_tokens", "weight_version", "e2e_latency", "num_retractions"}
+
+
+@pytest.fixture
+def tiny(server_with, client_of):
+    """tiny(*flags, env=...): a client of such a server with the tiny model. Its steps are as fast as they are again afterwards."""
+    clients = []
+
+    def get(*flags, env=None):
+        clients.append(client_of(server_with(*POOL, *flags, env={**LONG_CONTEXT, **(env or {})}, path=TINY)))
+        return clients[-1]
+
+    yield get
+    for api in clients:
+        slow(api, 0)
+        api.post_ok("/continue_generation", {})
+
+
+def slow(api, seconds=STEP_SECONDS):
+    assert api.post("/slow_down", json={"forward_sleep_time": seconds}).status_code == 200
+
+
+def ids(seed, count):
+    rng = random.Random(seed)
+    return [rng.randrange(3, 300) for _ in range(count)]
+
+
+def body(prompt, tokens, **more):
+    return {"input_ids": prompt, "sampling_params": {"max_new_tokens": tokens, "temperature": 0, "ignore_eos": True}, **more}
+
+
+class Background:
+    """A streaming request whose events arrive while the test does something else."""
+
+    def __init__(self, api, request):
+        self.events = []
+        self.pool = concurrent.futures.ThreadPoolExecutor(1)
+        self.done = self.pool.submit(self.read, api.server.url, request)
+
+    def read(self, url, request):
+        with httpx.stream("POST", url + "/generate", json={**request, "stream": True}, timeout=120) as reply:
+            for line in reply.iter_lines():
+                if line.startswith("data: {"):
+                    self.events.append(json.loads(line[6:]))
+
+    def wait_tokens(self, count):
+        wait_for(lambda: self.events and len(self.events[-1].get("output_ids", [])) >= count, f"{count} tokens")
+        return self
+
+    def last(self):
+        self.done.result(timeout=120)
+        self.pool.shutdown()
+        return self.events[-1]
+
+
+@contextlib.contextmanager
+def together(api, requests):
+    """Futures of non-streaming requests, sent in this order, each once the one before has arrived."""
+    with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+        futures = []
+        for request in requests:
+            before = sum(requests_in_flight(api.server.url))
+            futures.append(pool.submit(api.post, "/generate", json=request))
+            wait_for(lambda: sum(requests_in_flight(api.server.url)) > before or futures[-1].done(), "arrival")
+        yield futures
+
+
+def finish(event):
+    assert META <= set(event["meta_info"]), event["meta_info"]
+    assert event["meta_info"]["e2e_latency"] > 0
+    assert event["meta_info"]["completion_tokens"] == len(event["output_ids"])
+    return event["meta_info"]["finish_reason"]
+
+
+def test_waiting_and_running_timeouts(tiny):
+    api = tiny("--max-running-requests", "1", env={"SGLANG_REQ_WAITING_TIMEOUT": "0.4", "SGLANG_REQ_RUNNING_TIMEOUT": "1.2"})
+    slow(api)
+    runner = Background(api, body(ids(1, 8), 400, rid="runner", return_logprob=True)).wait_tokens(2)
+    waiting = Background(api, body(ids(2, 8), 5, rid="stream", return_logprob=True))
+    reply = api.post("/generate", json=body(ids(3, 8), 5))
+    assert reply.status_code == 503 and reply.json()["message"] == "Request waiting timeout reached.", reply.text
+    waited = waiting.last()
+    assert finish(waited)["message"] == "Request waiting timeout reached." and finish(waited)["status_code"] == 503
+    assert waited["output_ids"] == [] and waited["meta_info"]["output_token_logprobs"] == [] and waited["meta_info"]["prompt_tokens"] == 8
+    ran = runner.last()
+    assert finish(ran)["message"] == "Request running timeout reached." and finish(ran)["status_code"] == 503
+    assert 2 <= len(ran["output_ids"]) < 400 and len(ran["meta_info"]["output_token_logprobs"]) == len(ran["output_ids"])
+    assert api.post_ok("/generate", body(ids(4, 8), 2))["meta_info"]["completion_tokens"] == 2
+
+
+PRIORITIES = ("--enable-priority-scheduling", "--max-running-requests", "1", "--max-queued-requests", "2")
+
+
+def test_priorities_preempt_and_evict(tiny):
+    api = tiny(*PRIORITIES)
+    alone = api.post_ok("/generate", body(ids(1, 20), 40))["output_ids"]
+    api.flush()
+    slow(api)
+    low = Background(api, body(ids(1, 20), 40, priority=0)).wait_tokens(3)
+    urgent = api.post_ok("/generate", body(ids(2, 20), 3, priority=100))
+    assert urgent["meta_info"]["completion_tokens"] == 3
+    assert len(low.events[-1]["output_ids"]) < 40, "the urgent one was first"
+    assert finish(low.last())["type"] == "length" and low.last()["output_ids"] == alone and low.last()["meta_info"]["num_retractions"] == 1
+
+    busy = Background(api, body(ids(3, 20), 60, priority=9)).wait_tokens(1)
+    with together(api, [body(ids(4, 8), 2, priority=1), body(ids(5, 8), 2, priority=1)]) as waiting:
+        better = Background(api, body(ids(6, 8), 2, priority=2))
+        evicted = waiting[1].result()
+        assert evicted.status_code == 503 and evicted.json()["message"] == "The request is aborted by a higher priority request."
+        full = api.post("/generate", json=body(ids(7, 8), 2, priority=1))
+        assert full.status_code == 503 and full.json()["message"] == "The request queue is full."
+        assert waiting[0].result().status_code == 200 and finish(better.last())["type"] == "length"
+    busy.last()
+
+
+def test_a_priority_without_priority_scheduling(tiny):
+    assert tiny().post_ok("/generate", body(ids(1, 4), 1, priority=7))["meta_info"]["completion_tokens"] == 1
+    strict = tiny("--abort-on-priority-when-disabled")
+    assert strict.refused("/generate", body(ids(1, 4), 1, priority=7), status=503).startswith("Using priority is disabled")
+
+
+def test_sessions(tiny):
+    api = tiny()
+    session = api.post_ok("/open_session", {"capacity_of_str_len": 1000, "timeout": 600})
+    assert isinstance(session, str) and session
+
+    def say(prompt, rid=None, **params):
+        return api.post_ok("/generate", body(prompt, 6, session_params={"id": session, "rid": rid, **params}))
+
+    first = say(ids(1, 40))
+    second = say(ids(2, 5), first["meta_info"]["id"])
+    context = ids(1, 40) + first["output_ids"] + ids(2, 5)
+    assert second["meta_info"]["prompt_tokens"] == len(context) and second["meta_info"]["cached_tokens"] >= 32
+    api.flush()
+    assert second["output_ids"] == api.post_ok("/generate", body(context, 6))["output_ids"], "as if the client had sent everything"
+    branch = say(ids(3, 5), first["meta_info"]["id"])
+    assert branch["meta_info"]["prompt_tokens"] == len(context)
+    assert say(ids(3, 5), first["meta_info"]["id"], offset=10)["meta_info"]["prompt_tokens"] == 15
+    assert say(ids(3, 5), first["meta_info"]["id"], drop_previous_output=True)["meta_info"]["prompt_tokens"] == 45
+    assert say(ids(3, 5), first["meta_info"]["id"], replace=True)["meta_info"]["prompt_tokens"] == len(context)
+
+    def refused(**params):
+        return api.refused("/generate", body([5], 1, session_params=params))
+
+    assert "no request" in refused(id=session, rid=second["meta_info"]["id"]), "replaced"
+    assert refused(id="nobody") == "Invalid request: session id nobody does not exist"
+    assert "session_params.id" in refused(rid="x")
+    assert "open already" in api.refused("/open_session", {"capacity_of_str_len": 10, "session_id": session})
+    assert "streaming" in api.refused("/open_session", {"capacity_of_str_len": 10, "streaming": True})
+    assert "capacity_of_str_len" in api.refused("/open_session", {})
+    assert api.post("/close_session", json={"session_id": session}).status_code == 200
+    assert "does not exist" in refused(id=session)
+
+
+@pytest.mark.parametrize("mode", ["in_place", "retract"])
+def test_pause_and_continue(tiny, mode):
+    api = tiny("--schedule-policy", "lpm")
+    expected = api.post_ok("/generate", body(ids(1, 50), 40))["output_ids"]
+    slow(api)
+    stream = Background(api, body(ids(1, 50), 40)).wait_tokens(3)
+    reply = api.post_ok("/pause_generation", {"mode": mode})
+    assert reply == {"message": "Generation paused successfully.", "status": "ok"}
+    assert api.post("/flush_cache").status_code == (200 if mode == "retract" else 400)
+    late = Background(api, body(ids(2, 10), 2))
+    wait_for(lambda: sum(requests_in_flight(api.server.url)) == 2, "the late one waits")
+    so_far = len(stream.events)
+    assert not late.events and len(stream.events) == so_far < 40
+    assert api.post_ok("/continue_generation", {"torch_empty_cache": True})["status"] == "ok"
+    assert stream.last()["output_ids"] == expected and finish(stream.last())["type"] == "length"
+    assert late.last()["meta_info"]["completion_tokens"] == 2
+    assert "mode" in api.refused("/pause_generation", {"mode": "nap"})
+
+
+def test_pause_that_aborts_and_aborts_by_name(tiny):
+    api = tiny("--max-running-requests", "2")
+    slow(api)
+    streams = [Background(api, body(ids(i, 10), 300)) for i in range(4)]
+    streams[0].wait_tokens(2)
+    wait_for(lambda: sum(requests_in_flight(api.server.url)) == 4, "all are there")
+    api.post_ok("/pause_generation", {})
+    reasons = [finish(stream.last()) for stream in streams]
+    assert all(reason["type"] == "abort" for reason in reasons), reasons
+    assert {"Aborted", "Abort in waiting queue"} == {reason["message"] for reason in reasons}
+    held = Background(api, body(ids(9, 10), 2, rid="group-1"))
+    other = Background(api, body(ids(9, 10), 2, rid="other"))
+    wait_for(lambda: sum(requests_in_flight(api.server.url)) == 2, "both are held back")
+    assert api.post("/abort_request", json={"rid": "group"}).status_code == 200  # the name of nobody
+    assert api.post("/abort_request", json={"rid": "group", "prefix": True}).status_code == 200
+    assert finish(held.last())["message"] == "Abort in waiting queue"
+    api.post_ok("/continue_generation", {})
+    assert finish(other.last())["type"] == "length"
+
+
+def other_weights(path):
+    """The tiny model with other numbers of the same size."""
+    shutil.copytree(TINY, path)
+    file = path / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    begin = 8 + int.from_bytes(data[:8], "little")
+    data[begin::2] = bytes(b ^ 0x55 for b in data[begin::2])
+    file.write_bytes(data)
+    return path
+
+
+def test_new_weights_while_it_serves(tiny, tmp_path):
+    api = tiny("--random-seed", "1")
+    prompt = ids(1, 30)
+    old = api.post_ok("/generate", body(prompt, 30))
+    assert old["meta_info"]["weight_version"] == "default"
+    norm = api.post_ok("/get_weights_by_name", {"name": "model.norm.weight", "truncate_size": 5})
+    assert len(norm) == 5 and api.post_ok("/weights_checker", {"action": "snapshot"})["success"]
+    other = other_weights(tmp_path / "other")
+
+    slow(api)
+    stream = Background(api, body(prompt, 30)).wait_tokens(2)
+    reply = api.post_ok("/update_weights_from_disk", {"model_path": str(other), "weight_version": "v2"})
+    assert reply == {"success": True, "message": "Succeeded to update model weights.", "num_paused_requests": 0}
+    assert stream.last()["output_ids"] == old["output_ids"], "who was running ended with the old weights"
+    slow(api, 0)
+    new = api.post_ok("/generate", body(prompt, 30))
+    assert new["output_ids"] != old["output_ids"] and new["meta_info"]["weight_version"] == "v2" and new["meta_info"]["cached_tokens"] == 0
+    info = api.get("/model_info").json()
+    assert info["model_path"] == str(other) and info["weight_version"] == "v2"
+    assert api.post_ok("/get_weights_by_name", {"name": "model.norm.weight", "truncate_size": 5}) != norm
+    assert "differ" in api.post("/weights_checker", json={"action": "compare"}).json()["message"]
+
+    # Broken ones: the answer says why, and everything goes on.
+    (other / "model.safetensors").write_bytes((TINY / "model.safetensors").read_bytes()[:100_000])
+    for path, word in ((other, "model.safetensors"), (tmp_path / "nowhere", "nowhere"), (TINY.parent / "llama31", "running one")):
+        failed = api.post("/update_weights_from_disk", json={"model_path": str(path)})
+        assert failed.status_code == 400 and not failed.json()["success"] and word in failed.json()["message"], failed.text
+    assert api.post_ok("/generate", body(prompt, 30))["output_ids"] == new["output_ids"]
+
+    assert api.post_ok("/update_weights_from_disk", {"model_path": str(TINY)})["success"]
+    assert api.post_ok("/weights_checker", {"action": "compare"})["success"]
+    assert api.post_ok("/generate", body(prompt, 30))["output_ids"] == old["output_ids"]
+    versioned = api.post_ok("/update_weight_version", {"new_version": "v3", "abort_all_requests": False})
+    assert versioned == {"success": True, "message": "Weight version updated to v3", "new_version": "v3"}
+    assert api.post_ok("/generate", body(prompt, 1))["meta_info"]["weight_version"] == "v3"
+
+
+def test_limits_that_change_while_it_runs(tiny):
+    api = tiny()
+    assert api.post_ok("/set_internal_state", {"server_args": {"pp_max_micro_batch_size": 1}}) == [True]
+    slow(api, 0.005)
+    with together(api, [body(ids(i, 8), 20) for i in range(3)]) as replies:
+        assert requests_in_flight(api.server.url)[0] <= 1
+        assert all(reply.result().status_code == 200 for reply in replies)
+    assert "max_running" in api.refused("/set_internal_state", {"server_args": {"max_running_requests": 1}})
+    assert "[1, 64]" in api.refused("/set_internal_state", {"server_args": {"pp_max_micro_batch_size": 65}})
+    assert api.post_ok("/set_internal_state", {"server_args": {"pp_max_micro_batch_size": 64}}) == [True]
+
+
+@pytest.mark.parametrize("policy", ["fcfs", "lpm", "dfs-weight"])
+def test_a_burst_computes_its_common_prefix_once(tiny, policy):
+    """32 prompts with 1024 tokens in common, sent as one batch."""
+    api = tiny("--schedule-policy", policy)
+    api.flush()
+    common = ids(1, 1024)
+    replies = api.post_ok("/generate", body([common + ids(100 + i, 8) for i in range(32)], 4))
+    cached = sorted(reply["meta_info"]["cached_tokens"] for reply in replies)
+    assert cached[0] == 0 and all(count >= 1024 for count in cached[1:]), cached
+
+
+def test_neither_policy_nor_mixing_nor_retraction_changes_answers(tiny):
+    requests = [body(ids(i, 5 + i * 7 % 90), 12) for i in range(16)]
+    plain = tiny()
+    expected = [plain.post_ok("/generate", request)["output_ids"] for request in requests]
+    variants = [("--enable-mixed-chunk", "--chunked-prefill-size", "32", "--schedule-policy", "random"),
+                ("--schedule-policy", "routing-key", "--prefill-max-requests", "2")]
+    for flags in variants:
+        api = tiny(*flags, env={"SGLANG_TEST_RETRACT": "1", "SGLANG_TEST_RETRACT_INTERVAL": "5"})
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            replies = list(pool.map(lambda request: api.post_ok("/generate", request), requests))
+        assert [reply["output_ids"] for reply in replies] == expected, flags
+        check_at_rest(api.server)
