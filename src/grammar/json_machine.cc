@@ -427,9 +427,13 @@ bool JsonMachine::CloseKey(State& s, FrameArena& arena) const {
     Tri* locals = LocalsOf(*next);
     for (size_t i = 0; i < next->plan->locals.size(); ++i)
       if (member->never[i] != 0) locals[i] = kFalse;
-    // A named value is still to come: what only it can break stays open until then.
-    for (size_t i = 0; i < next->plan->locals.size(); ++i)
-      if (ObjectTri(*next, i, false) == kFalse) locals[i] = kFalse;
+    // The value is still to come: a local that it could break stays open until then.
+    for (size_t i = 0; i < next->plan->locals.size(); ++i) {
+      const Tri tri = ObjectTri(*next, i, false);
+      const bool harmless = std::all_of(member->needs[i].begin(), member->needs[i].end(),
+                                        [&](int r) { return member->child->wanted[static_cast<size_t>(r)] == kAnyNode; });
+      if (tri == kFalse || (tri == kTrue && harmless)) locals[i] = tri;
+    }
     if (!FramePossible(*next, locals)) return false;
     after.top = next;
     if (!BeginValue(after, *member)) return false;
