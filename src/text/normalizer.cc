@@ -75,7 +75,9 @@ std::string Spaces(const SpacesStep& step, std::string_view text) {
   if (step.remove_extra) {
     for (const char c : text)
       if (c != ' ' || (!out.empty() && out.back() != ' ')) out.push_back(c);
-    if (out.ends_with(' ')) out.pop_back();
+    // At the end U+2581 counts as a space too, as for the library.
+    constexpr std::string_view kMark = "\xE2\x96\x81";
+    while (out.ends_with(' ') || out.ends_with(kMark)) out.resize(out.size() - (out.ends_with(' ') ? 1 : kMark.size()));
   } else {
     out = text;
   }
