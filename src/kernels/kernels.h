@@ -185,8 +185,8 @@ struct Kernels {
   // out == null: writes partials instead, the one of split s, row r and head j of the group at
   // partials + part[r] + ((s - split_begin) * H/G + j) * (2 + C) floats. A split in which a row sees nothing gives sum = 0, acc = 0.
   // scratch: at least AttentionScratch floats, private to the caller. Slots that no row of the task sees may hold anything, NaN included.
-  // Error, the cache's values taken as exact: <= 4e-5 max|v|; the amx table with paired types: q * scale is rounded to bf16,
-  // and then <= 4.2e-3 max|v|, as weights are rounded to bf16.
+  // Error, the cache's values taken as exact: <= 4e-5 max|v|; the amx table with paired types: <= 4.2e-3 max|v|, as weights
+  // are rounded to bf16.
   void (*attention)(Mat<const float> q, const KvLayer& kv, const AttnTask& task, Mat<float>* out, float* partials, float* scratch);
 
   // Merges the partials of consecutive splits (each 2 + C floats, `part_stride` floats apart) in ascending order and writes the

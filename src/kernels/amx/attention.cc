@@ -1,15 +1,14 @@
 // Attention on the tile registers, for the paired types: bf16 as it lies in the cache, the one-byte types through a bf16 copy of each
 // block, which is exact.
 //
-// Row-heads are the rows of the A operand, so all heads of a group and all rows of a task share each load of a block. Queries times
-// `scale` are rounded to bf16, and so are the weights exp(score - max of the split) <= 1; sums are f32. Per row-head the order is fixed:
-// scores over c in steps of 32; the sum of exponentials per lane over blocks, then a fixed tree; values block by block, 16 positions in
-// one product; splits ascending by attention_merge.h.
-// A row of a product depends on that row of A alone, whatever the other rows hold; so batches may be cut anywhere. Blocks that a row does
-// not see add exact zeros: its weights there are 0, and values that no row of the task sees are zeroed in a copy of their block. If a
-// value that some rows see and others do not is not finite, rows go one by one.
-// Source: arXiv:2309.06180 (pages), arXiv:2205.14135 (rescaling).
-// SPDX-License-Identifier: Apache-2.0
+// Row-heads are the rows of the A operand, so all heads of a group and all rows of a task share each load of a block. A query times
+// `scale` is two bf16 numbers, so scores see 16 bits of it; weights exp(score - max of the split) <= 1 are rounded to bf16; sums are f32.
+// Per row-head the order is fixed: scores over c in steps of 32, first part before second; the sum of exponentials per lane over blocks,
+// then a fixed tree; values block by block, 16 positions in one product; splits ascending by attention_merge.h. A row of a product depends
+// on that row of A alone, whatever the other rows hold; so batches may be cut anywhere. Blocks that a row does not see add exact zeros: its
+// weights there are 0, and values that no row of the task sees are zeroed in a copy of their block. If a value that some rows see and
+// others do not is not finite, rows go one by one. Source: arXiv:2309.06180 (pages), arXiv:2205.14135 (rescaling). SPDX-License-Identifier:
+// Apache-2.0
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/any/attention_merge.h"
@@ -65,12 +64,15 @@ struct Scratch {
 
 // ---- queries ----
 
-// q * scale as bf16, zero beyond C.
-void RoundQuery(const float* src, int width, float scale, int64_t steps, std::byte* dst) {
+// q * scale as two bf16 numbers, the second what the first leaves; zero beyond C.
+void SplitQuery(const float* src, int width, float scale, int64_t steps, std::byte* dst) {
   for (int64_t c = 0; c < steps * 32; c += 16) {
     const int lanes = c + 16 <= width ? 16 : c < width ? static_cast<int>(width - c) : 0;
     const F32x16 x = lanes > 0 ? Mul(LoadN(src + c, lanes), Set(scale)) : Zero();
-    _mm256_store_si256(reinterpret_cast<__m256i*>(dst + c * 2), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)));
+    const __m256i high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
+    const F32x16 rest = Sub(x, FromBits(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(dst + c * 2), high);
+    _mm256_store_si256(reinterpret_cast<__m256i*>(dst + (steps * 32 + c) * 2), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(rest)));
   }
 }
 
@@ -258,8 +260,9 @@ void Scores(const Scratch& scratch, int first, const SplitBlocks& split, Ahead& 
         ahead.Fetch();
       }
     }
-    for (int64_t c = 0; c < steps; ++c) {
-      const std::byte* a = q + c * 64;
+    for (int64_t i = 0; i < 2 * steps; ++i) {  // both parts of 32 elements, then the next
+      const int64_t c = i / 2;
+      const std::byte* a = q + (c + i % 2 * steps) * 64;
       _tile_loadd(5, split.k[b] + c * 1024, 64);
       _tile_loadd(4, a, stride);
       _tile_dpbf16ps(0, 4, 5);
@@ -507,7 +510,7 @@ void TileAttention(Mat<const float> q, const KvLayer& kv, const AttnTask& task, 
   const int heads = task.heads_per_group, row_heads = task.rows * heads;
   const int64_t column = int64_t{task.group} * heads * kv.width;
   for (int i = 0; i < row_heads; ++i)
-    RoundQuery(q.row(task.row[i / heads]) + column + i % heads * kv.width, kv.width, task.scale, scratch.at.steps, scratch.query(i));
+    SplitQuery(q.row(task.row[i / heads]) + column + i % heads * kv.width, kv.width, task.scale, scratch.at.steps, scratch.query(i));
   Clear(scratch, row_heads);
   for (int s = task.split_begin; s < task.split_end; ++s) {
     RunSplit(blocks, task, scratch, table, s);

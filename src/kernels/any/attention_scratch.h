@@ -39,9 +39,9 @@ struct TileAttnScratch {
   constexpr TileAttnScratch(int heads_per_group, int width)
       : padded((width + 15) / 16 * 16),
         steps((width + 31) / 32),
-        query_stride(steps * 32),
+        query_stride(2 * steps * 32),
         run_stride(padded + 16),
-        q(0),                                                                // [row-heads][steps * 32] bf16
+        q(0),                                                                // [row-heads][2][steps * 32] bf16
         scores(q + RoundedRows(heads_per_group) * query_stride * 2),         // [kRows][kScoreStride]
         values(scores + int64_t{kRows} * kScoreStride * 4),                  // [kRows][padded]
         running(values + kRows * padded * 4),                                // [row-heads][run_stride]
