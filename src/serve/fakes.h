@@ -148,7 +148,8 @@ class ByteTokenizer final : public Tokenizer {
   std::vector<std::string> bytes_;
 };
 
-// The prompt is the variables as JSON, each message on its line. Content "RAISE" fails; "BARE" fails unless tools are bare functions.
+// The prompt is the variables as JSON, each message on its line. Content "RAISE" fails; "BARE" fails unless tools are bare functions,
+// "TEXT" unless the arguments of the message's tool calls are text.
 class PrintingTemplate final : public ChatTemplate {
  public:
   explicit PrintingTemplate(bool parts) : parts_(parts) {}
@@ -161,6 +162,9 @@ class PrintingTemplate final : public ChatTemplate {
       if (message["content"] == Json("RAISE")) return InvalidArgument("raised by the template");
       if (message["content"] == Json("BARE") && variables["tools"].is_array() && variables["tools"].as_array()[0].find("name") == nullptr)
         return InvalidArgument("tools must be functions");
+      const Json& calls = message["tool_calls"];
+      if (message["content"] == Json("TEXT") && calls.is_array() && calls.as_array()[0]["function"]["arguments"].is_object())
+        return InvalidArgument("arguments must be text");
       out += "\n" + DumpJson(message);
     }
     return out;

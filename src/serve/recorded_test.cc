@@ -149,6 +149,9 @@ Json Submitted(const GenerateRequest& r) {
   number("no_stop_trim", p.no_stop_trim, d.no_stop_trim);
   if (!bias.empty()) out.Set("logit_bias", Json(bias));
   if (p.sampling_seed) out.Set("sampling_seed", *p.sampling_seed);
+  if (p.json_schema) out.Set("json_schema", *p.json_schema);
+  if (p.structural_tag) out.Set("structural_tag", *p.structural_tag);
+  if (!r.think_end.empty()) out.Set("think_end", ByteTokenizer().Decode(r.think_end, false));
   number("return_logprob", r.return_logprob, false);
   number("logprob_start_len", r.logprob_start_len, int64_t{-1});
   number("top_logprobs_num", r.top_logprobs_num, 0);

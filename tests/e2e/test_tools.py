@@ -122,6 +122,79 @@ def test_call_cut_short(plain):
     assert finish == "length" and len(calls) <= 1
 
 
+LIGHT = {"type": "function", "function": {
+    "name": "light", "strict": True, "parameters": {
+        "type": "object", "additionalProperties": False, "required": ["room", "level"],
+        "properties": {"room": {"type": "string", "enum": ["kitchen", "hall"]}, "level": {"type": "integer", "minimum": 0, "maximum": 9}}}}}
+DOOR = {"type": "function", "function": {
+    "name": "door", "parameters": {"type": "object", "additionalProperties": False, "required": ["open"],
+                                   "properties": {"open": {"type": "boolean"}}}}}
+HELLO = [{"role": "user", "content": "Hello! Tell me about yourself."}]
+
+
+def check_call(name, arguments):
+    arguments = json.loads(arguments)
+    if name == "door":
+        assert list(arguments) == ["open"] and isinstance(arguments["open"], bool)
+    else:
+        assert name == "light" and set(arguments) == {"room", "level"}
+        assert arguments["room"] in ("kitchen", "hall") and 0 <= arguments["level"] <= 9
+
+
+def forced(client, **options):
+    """Hot sampling: what comes out is the grammar's doing, not the model's."""
+    return ask(client, HELLO, **{**dict(tools=[LIGHT, DOOR], temperature=1.5, max_completion_tokens=256), **options})
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("parser", ["hermes", "none"])
+def test_required(server_with, parser, seed):
+    with openai.OpenAI(base_url=server_with("--tool-call-parser", parser).url + "/v1", api_key="EMPTY", max_retries=0) as client:
+        choice = forced(client, tool_choice="required", parallel_tool_calls=False, seed=seed).choices[0]
+        assert choice.finish_reason == "tool_calls" and choice.message.content is None
+        (made,) = choice.message.tool_calls
+        check_call(made.function.name, made.function.arguments)
+        reasoning, content, calls, finish = accumulate(forced(client, tool_choice="required", parallel_tool_calls=False, seed=seed, stream=True))
+        assert (reasoning, content, finish) == ("", "", "tool_calls")
+        assert [(c["name"], c["arguments"]) for c in calls] == [(made.function.name, made.function.arguments)]
+
+
+@pytest.mark.parametrize("name", ["light", "door"])
+def test_named(plain, name):
+    named = {"type": "function", "function": {"name": name}}
+    made = forced(plain, tool_choice=named, parallel_tool_calls=False, seed=1).choices[0].message.tool_calls
+    assert [call.function.name for call in made] == [name]
+    check_call(name, made[0].function.arguments)
+
+
+def test_required_after_reasoning(client):
+    """The grammar begins where the reasoning ends; a budget ends it."""
+    reply = forced(client, tool_choice="required", parallel_tool_calls=False, seed=2, extra_body={"custom_params": {"thinking_budget": 12}})
+    message = reply.choices[0].message
+    assert message.reasoning_content and message.content is None and reply.choices[0].finish_reason == "tool_calls"
+    assert 12 <= reply.usage.model_extra["reasoning_tokens"] <= 20
+    check_call(message.tool_calls[0].function.name, message.tool_calls[0].function.arguments)
+
+
+def test_strict_function(plain):
+    """With auto the model may say what it likes, but a call of a strict function is right."""
+    def wrong(city):
+        return "<tool_call>\n" + json.dumps({"name": "light", "arguments": {"room": "cellar", "level": 77}}) + "\n</tool_call>"
+
+    messages = conversation(wrong)
+    choice = ask(plain, messages, tools=[LIGHT, DOOR]).choices[0]
+    assert choice.finish_reason == "tool_calls"
+    for made in choice.message.tool_calls:
+        check_call(made.function.name, made.function.arguments)
+
+
+def test_schema_beats_tools(plain):
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "properties": {"yes": {"type": "boolean"}},
+                                                                        "required": ["yes"], "additionalProperties": False}}}
+    message = forced(plain, tool_choice="required", response_format=form).choices[0].message
+    assert message.tool_calls is None and list(json.loads(message.content)) == ["yes"]
+
+
 def test_reasoning(client):
     def answer(city):
         return f"The question is about {city}.</think>It rains in {city}."

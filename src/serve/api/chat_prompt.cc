@@ -8,6 +8,7 @@
 
 #include "serve/json_reader.h"
 #include "serve/params.h"
+#include "text/tools/value_relay.h"
 
 namespace sgl {
 namespace {
@@ -176,6 +177,44 @@ Json BareFunctions(const Json& tools) {
   return out;
 }
 
+// Messages with the arguments of tool calls as text. False: there are none.
+bool ArgumentsAsText(Json& messages) {
+  bool any = false;
+  for (Json& message : messages.as_array()) {
+    if (!message["tool_calls"].is_array()) continue;
+    Json calls = message["tool_calls"];
+    for (Json& call : calls.as_array()) {
+      Json function = call["function"];
+      std::string text;
+      if (!tools::RelayAll(tools::ValueRelay::Dialect::kJson, DumpJson(function["arguments"]), text)) continue;
+      any = true;
+      function.Set("arguments", std::move(text));
+      call.Set("function", std::move(function));
+    }
+    message.Set("tool_calls", std::move(calls));
+  }
+  return any;
+}
+
+// Templates differ in what they take: some (Mistral's) want the functions themselves as tools, some (DeepSeek's) want arguments as text.
+// The error is the one of the forms that SGLang tries.
+Result<std::string> RenderSomehow(const ChatTemplate& chat_template, const ChatPrompt& prompt, Json variables) {
+  Result<std::string> text = chat_template.Render(variables);
+  if (text.ok()) return text;
+  Json messages = variables["messages"];
+  const bool as_text = ArgumentsAsText(messages);
+  const auto with_text = [&] { return chat_template.Render(Json(variables).Set("messages", messages)); };
+  if (as_text) {
+    if (Result<std::string> other = with_text(); other.ok()) return other;
+  }
+  if (!prompt.uses_tools()) return text;
+  variables.Set("tools", BareFunctions(prompt.tools));
+  text = chat_template.Render(variables);
+  if (text.ok() || !as_text) return text;
+  Result<std::string> other = with_text();
+  return other.ok() ? std::move(other) : std::move(text);
+}
+
 }  // namespace
 
 bool ChatPrompt::uses_tools() const { return tools.is_array() && !tools.as_array().empty() && tool_choice != Json("none"); }
@@ -214,11 +253,11 @@ Status CheckChatPrompt(const ChatPrompt& prompt) {
   if (choice.is_null() || choice == Json("none") || choice == Json("auto")) return {};
   if (choice.is_string()) {
     if (prompt.tools.as_array().empty()) return InvalidArgument("Tools cannot be empty if tool choice is set to required.");
-    return UnsupportedField("tool_choice");
+    return {};
   }
   const std::string name = choice["function"].get_string("name", "");
   for (const Json& tool : prompt.tools.as_array())
-    if (tool["function"].get_string("name", "") == name) return UnsupportedField("tool_choice");
+    if (tool["function"].get_string("name", "") == name) return {};
   return InvalidArgument("Tool '" + name + "' not found in tools list.");
 }
 
@@ -266,16 +305,11 @@ Result<RenderedChat> RenderChat(const ChatPrompt& prompt, const ApiContext& cont
   if (!prompt.reasoning_effort.empty()) variables.Set("reasoning_effort", prompt.reasoning_effort);
   if (prompt.template_kwargs.is_object())
     for (const auto& [key, value] : prompt.template_kwargs.as_object()) variables.Set(key, value);
-  Result<std::string> text = context.chat_template->Render(variables);
-  if (!text.ok() && prompt.uses_tools()) {  // some templates (Mistral's) want the functions themselves
-    variables.Set("tools", BareFunctions(prompt.tools));
-    text = context.chat_template->Render(variables);
-  }
-  if (!text.ok()) return std::move(text).error();
+  TRY(const std::string text, RenderSomehow(*context.chat_template, prompt, std::move(variables)));
   constexpr size_t kEnd = 256;
-  rendered.text_end = text->substr(text->size() - std::min(text->size(), kEnd));
+  rendered.text_end = text.substr(text.size() - std::min(text.size(), kEnd));
   std::vector<TokenId>& tokens = rendered.tokens;
-  tokens = context.EncodePrompt(*text, false);
+  tokens = context.EncodePrompt(text, false);
   std::vector<TokenId> more = prefix.empty() ? std::vector<TokenId>() : tokenizer->Encode(prefix, false);
   const bool starts_over = !more.empty() && tokenizer->bos && more.front() == *tokenizer->bos;
   tokens.insert(tokens.end(), more.begin() + (starts_over ? 1 : 0), more.end());

@@ -5,7 +5,9 @@
 
 #include <utility>
 
+#include "obs/log.h"
 #include "serve/api/chat_format.h"
+#include "serve/api/tool_constraint.h"
 #include "serve/json_reader.h"
 
 namespace sgl {
@@ -57,9 +59,52 @@ Status CheckChat(const ChatRequest& request, const Json& json, const ApiContext&
   return {};
 }
 
-Result<std::vector<GenerateRequest>> PlanSamples(const ChatRequest& request, std::vector<TokenId> tokens, const ApiContext& context,
-                                                 const std::string& id) {
+// What tool_choice asks of the answer goes to the grammar, unless the request brings a grammar of its own.
+Status ConstrainCalls(ChatRequest& request, const ApiContext& context, ChatFormat& format) {
+  const ChatPrompt& prompt = request.prompt;
+  if (!prompt.uses_tools()) return {};
+  ToolDemand demand;
+  demand.parallel = prompt.parallel_tool_calls;
+  demand.strict_level = context.config.tool_strict_level;
+  if (prompt.tool_choice.is_object()) {
+    demand.choice = ToolDemand::Choice::kNamed;
+    demand.name = prompt.tool_choice["function"].get_string("name", "");
+  } else if (prompt.tool_choice == Json("required")) {
+    demand.choice = ToolDemand::Choice::kRequired;
+  }
+  if (format.tools != nullptr && format.tools->tag != nullptr) {
+    const std::string trigger = format.tools->tag("").trigger;
+    const auto id = context.backend.tokenizer()->TokenToId(trigger);
+    demand.as_list = id && context.backend.tokenizer()->IsSpecial(*id);
+  }
+  const SamplingParams& params = request.sampling.params;
+  TRY(ToolConstraint constraint, ConstrainTools(*format.functions, format.tools, demand));
+  if (constraint.structural_tag.empty() && constraint.json_schema.empty()) return {};
+  if (params.json_schema || params.regex || params.ebnf || params.structural_tag) {
+    LOG_WARNING("A request asks for tool calls and for another form of its answer: the form wins");
+    return {};
+  }
+  if (constraint.forced_list) format.tools = FindToolFormat("json_array");
+  // The same way as a grammar that a client names: where those are refused, so is this.
+  Json grammar;
+  if (!constraint.structural_tag.empty()) grammar.Set("structural_tag", constraint.structural_tag);
+  if (!constraint.json_schema.empty()) grammar.Set("json_schema", constraint.json_schema);
+  return ReadSamplingParams(grammar, "tool_choice", request.sampling);
+}
+
+// The tokens after which a grammar holds when the answer starts as reasoning.
+std::vector<TokenId> ThinkEnd(const ChatFormat& format, const Tokenizer& tokenizer) {
+  if (format.reasoning == nullptr) return {};
+  if (format.reasoning->harmony) return tokenizer.Encode("<|channel|>final<|message|>", false);
+  return format.reasoning_inside ? tokenizer.Encode(format.reasoning->end, false) : std::vector<TokenId>();
+}
+
+Result<std::vector<GenerateRequest>> PlanSamples(const ChatRequest& request, const ChatFormat& format, std::vector<TokenId> tokens,
+                                                 const ApiContext& context, const std::string& id) {
   TRY(PromptPlan plan, PlanOpenAi(request, std::move(tokens), context));
+  const SamplingParams& p = plan.request.sampling;
+  if (p.json_schema || p.regex || p.ebnf || p.structural_tag || plan.request.thinking_budget)
+    plan.request.think_end = ThinkEnd(format, *context.backend.tokenizer());
   if (request.logprobs) {
     plan.request.return_logprob = true;
     plan.request.top_logprobs_num = request.top_logprobs;
@@ -95,8 +140,9 @@ Result<ChatPlan> PrepareChat(const Json& body, ApiContext& context, const HttpRe
   fault = ChatFault::kValue;
   plan.format = MakeChatFormat(request.prompt, rendered, context);
   plan.format.mode = request.stream ? ToolMode::kStream : ToolMode::kWhole;
+  TRY_STATUS(ConstrainCalls(request, context, plan.format));
   plan.id = request.rid.empty() ? context.ids.Next() : request.rid;
-  TRY(plan.samples, PlanSamples(request, std::move(rendered.tokens), context, plan.id));
+  TRY(plan.samples, PlanSamples(request, plan.format, std::move(rendered.tokens), context, plan.id));
   return plan;
 }
 
