@@ -7,8 +7,8 @@
 // then a fixed tree; values block by block, 16 positions in one product; splits ascending by attention_merge.h. A row of a product depends
 // on that row of A alone, whatever the other rows hold; so batches may be cut anywhere. Blocks that a row does not see add exact zeros: its
 // weights there are 0, and values that no row of the task sees are zeroed in a copy of their block. If a value that some rows see and
-// others do not is not finite, rows go one by one. Source: arXiv:2309.06180 (pages), arXiv:2205.14135 (rescaling). SPDX-License-Identifier:
-// Apache-2.0
+// others do not is not finite, rows go one by one. Source: arXiv:2309.06180 (pages), arXiv:2205.14135 (rescaling).
+// SPDX-License-Identifier: Apache-2.0
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/any/attention_merge.h"

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "serve/api/handlers.h"
@@ -20,7 +21,7 @@ struct EmbedBody {
   Prompts input;
   OneOrMany<std::string> rid;
   Json encoding_format, dimensions;
-  int64_t priority = 0;
+  std::optional<int64_t> priority;
 };
 
 Result<GenerateRequest> Plan(const EmbedBody& body, size_t i, std::string_view name, ApiContext& context) {
