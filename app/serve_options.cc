@@ -162,7 +162,7 @@ void VisitScheduling(ServeOptions& o, Options& field) {
         "refused",
         Choices{{"xgrammar", "outlines", "llguidance", "none"}});
   field("constrained-json-whitespace-pattern", engine.constrained_json_whitespace_pattern,
-        "regular expression for white space between JSON tokens; unset: any", OptionTrait::kZeroIsUnset);
+        "regular expression for white space between JSON tokens; \"\": any", OptionTrait::kZeroIsUnset);
   field("constrained-json-disable-any-whitespace", engine.constrained_json_disable_any_whitespace,
         "JSON with exactly ', ' and ': ' between its parts");
   field("random-seed", engine.random_seed, "seed of sampling; unset: a random one");

@@ -74,8 +74,9 @@ struct EngineConfig {
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
   std::string weight_version = "default";
-  std::string grammar_backend = "xgrammar";         // SGLang's names; all but none mean the engine's own
-  std::string constrained_json_whitespace_pattern;  // "": any white space
+  std::string grammar_backend = "xgrammar";  // SGLang's names; all but none mean the engine's own
+  // Between JSON tokens; "": any white space. The default takes what serialisers write; without a bound small models write it for ever.
+  std::string constrained_json_whitespace_pattern = R"([ \t]{0,4}(\r?\n[ \t]{0,64})?)";
   bool constrained_json_disable_any_whitespace = false;
   SchedConfig sched;  // context_length and unset sizes are filled in by the engine
 };

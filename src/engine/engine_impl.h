@@ -96,7 +96,8 @@ struct Engine::Impl {
     vocabulary_ = std::make_shared<const Vocabulary>(*loaded_.tokenizer, loaded_.info.vocab_size, loaded_.info.eos_ids);
     GrammarOptions options;
     options.disable_any_whitespace = config_.constrained_json_disable_any_whitespace;
-    if (!config_.constrained_json_whitespace_pattern.empty()) options.whitespace_pattern = config_.constrained_json_whitespace_pattern;
+    if (!options.disable_any_whitespace && !config_.constrained_json_whitespace_pattern.empty())
+      options.whitespace_pattern = config_.constrained_json_whitespace_pattern;
     grammars_ = std::make_unique<GrammarCache>(
         [options, vocabulary = vocabulary_](const GrammarKey& key, const std::atomic<bool>* stop) {
           return Grammar::Compile(key, options, vocabulary, stop);
