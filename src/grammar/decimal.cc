@@ -176,6 +176,8 @@ bool NumberSpec::Allows(const Decimal& v) const {
 }
 
 // Some allowed number v with low <= v < high (low and high of one sign, low's magnitude first in reading order is the caller's matter).
+constexpr int kIntegerZeros = 2;  // digits after the point of an integer
+
 bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   bool high_open = true, low_open = false;
   if (values)
@@ -208,6 +210,8 @@ bool NumberSpec::Reachable(const NumberText& text) const {
   using At = NumberText::At;
   if (free() || text.at == At::kStart) return true;
   if (plain && (text.point || text.in_exponent())) return false;
+  // 5.0 and 5.00 are integers; a model that writes zeros for ever is not followed.
+  if (integer && text.at == At::kFraction && text.fraction > kIntegerZeros) return false;
   if (text.in_exponent()) {
     if (text.at == At::kExp && Allows(text.value())) return true;
     // Exponents that begin with what is there; beyond +-40 nothing new can come.

@@ -52,7 +52,8 @@ def test_json_schema(client, temperature):
 
 
 def test_pydantic_model(client):
-    reply = client.chat.completions.parse(model="default", messages=QUESTION, max_completion_tokens=120, temperature=0, response_format=Animal)
+    question = [{"role": "user", "content": 'Answer in JSON with the keys "kind", "legs" and "friendly": a small dog.'}]
+    reply = client.chat.completions.parse(model="default", messages=question, max_completion_tokens=120, temperature=0, response_format=Animal)
     animal = reply.choices[0].message.parsed
     assert isinstance(animal, Animal) and 0 <= animal.legs <= 8 and len(animal.kind) <= 10
 
