@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/roof.h"
 #include "tensor/buffer.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -38,21 +39,6 @@ double Seconds(F f) {
 double Median(std::vector<double>& values) {
   std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
   return values[values.size() / 2];
-}
-
-// The roof of decoding: four streams with prefetch.
-uint64_t ReadAll(const std::byte* data, int64_t bytes) {
-  using V [[gnu::vector_size(32), gnu::may_alias]] = uint64_t;
-  const int64_t quarter = bytes / 4 / 64 * 64;
-  V sum[4] = {};
-  for (int64_t i = 0; i < quarter; i += 64)
-    for (int s = 0; s < 4; ++s) {
-      const std::byte* p = data + s * quarter + i;
-      __builtin_prefetch(p + 1024);
-      sum[s] ^= *reinterpret_cast<const V*>(p) ^ *reinterpret_cast<const V*>(p + 32);
-    }
-  const V all = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
-  return all[0] ^ all[1] ^ all[2] ^ all[3];
 }
 
 bool HasTiles() {
@@ -159,7 +145,7 @@ struct Bench {
     std::vector<float> partials(static_cast<size_t>(c.groups * plane));
     std::vector<double> rate, share;
     for (int i = 0; i < kSlices; ++i) {
-      const double read = Seconds([&] { sink ^= ReadAll(pool.data(), bytes); });
+      const double read = Seconds([&] { sink ^= ReadStream(pool.data(), bytes); });
       const double seconds = Seconds([&] {
         for (int64_t s = 0; s < sequences; ++s) {  // as the engine does: all groups of a split, then the next split
           for (int split = 0; split < kContext / kKvSplit; ++split)
