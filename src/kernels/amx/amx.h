@@ -18,6 +18,13 @@ struct PanelStream {
 using UnpackTilesFn = void (*)(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst);
 UnpackTilesFn UnpackTilesFor(DType format);  // null for plain types
 
+// Block formats, up to kVectorRows rows: out: [rows][kVectorOut] += x times the columns of `count` panels, 16 each, as the tile steps would,
+// with subnormals as zero if the caller has set the processor so. x: [rows][k] floats that are bf16 numbers. Several panels at a time keep
+// several streams of weights in flight; all are fetched ahead.
+inline constexpr int kVectorRows = 4, kVectorPanels = 4, kVectorOut = kVectorPanels * kPanel;
+using VectorStepsFn = void (*)(int64_t k, const PanelStream* panels, int count, const float* x, float* out);
+VectorStepsFn VectorStepsFor(DType format, int rows);  // null for plain types
+
 Form TileForm(DType format);
 void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                 Mat<float> out);

@@ -18,6 +18,7 @@ constexpr int64_t kManyTiles = 64;  // inputs in tiles of 32 whose unpacked pane
 constexpr int64_t kFewTiles = 2;    // for at most 32 rows: unpacked and used at once, in the first-level cache
 constexpr int64_t kAheadTiles = 4;  // fetched ahead in a panel that is tiles
 constexpr int64_t kAhead = kAheadTiles * kTileBytes;
+constexpr int64_t kVectorInputs = 16384;  // floats of x that a product without tiles holds
 constexpr int kGatedRows = 256;  // rows whose results a gated product keeps between stretches
 
 // Tiles for up to 32 rows, 1 at least. 0-3: results, 0 and 1 of the first 16 rows, 2 and 3 of the rest; 4, 5: activations; 6, 7: weights.
@@ -294,10 +295,73 @@ void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const T
   }
 }
 
+// Subnormals as zero, as the matrix unit takes them, for a scope.
+class FlushScope {
+ public:
+  FlushScope() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }
+  ~FlushScope() { _mm_setcsr(saved_); }
+  FlushScope(const FlushScope&) = delete;
+  FlushScope& operator=(const FlushScope&) = delete;
+
+ private:
+  unsigned saved_;
+};
+
+// A few rows of a block format: the steps in vector registers.
+class VectorProduct {
+ public:
+  static bool Fits(const Problem& it, int64_t rows) {
+    return it.unpack != nullptr && rows <= kVectorRows && rows * it.w.k <= kVectorInputs;
+  }
+  VectorProduct(const Problem& it, int rows) : it_(it), steps_(VectorStepsFor(it.w.format, rows)) {
+    for (int r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < it.w.k; i += kLanes)
+        Store(LoadBF16(reinterpret_cast<const uint16_t*>(it.a(r)) + i), x_ + r * it.w.k + i);
+  }
+  // Adds the products of `count` panels, each of which will be followed by the one `follow` further on.
+  void AddTo(float* out, const int64_t* panels, int count, int64_t follow) const {
+    PanelStream streams[kVectorPanels];
+    for (int p = 0; p < count; ++p) streams[p] = {it_.panel(panels[p]), it_.panel(panels[p] + follow)};
+    steps_(it_.w.k, streams, count, x_, out);
+  }
+
+ private:
+  const Problem& it_;
+  VectorStepsFn steps_;
+  FlushScope flush_;
+  alignas(64) float x_[kVectorInputs];
+};
+
+void VectorRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Target& t) {
+  const int rows = static_cast<int>(it.x.rows());
+  const VectorProduct product(it, rows);
+  alignas(64) float block[kVectorRows * kVectorOut];
+  for (int64_t panel = panel_begin; panel < panel_end; panel += kVectorPanels) {
+    const int count = static_cast<int>(panel_end - panel < kVectorPanels ? panel_end - panel : kVectorPanels);
+    int64_t panels[kVectorPanels];
+    for (int p = 0; p < count; ++p) {
+      panels[p] = panel + p;
+      const int64_t column = panels[p] * kPanel;
+      const int columns = t.Columns(panels[p]);
+      const F32x16 bias = t.bias == nullptr ? Zero() : LoadN(t.bias + column, columns);
+      for (int r = 0; r < rows; ++r) {
+        F32x16 start = bias;
+        if (t.add) start = LoadN(t.out.row(r) + column, columns);
+        if (t.add && t.bias != nullptr) start = Add(start, bias);
+        Store(start, block + r * kVectorOut + p * kPanel);
+      }
+    }
+    product.AddTo(block, panels, count, panel + 2 * kVectorPanels <= panel_end ? kVectorPanels : 0);
+    for (int p = 0; p < count; ++p)
+      for (int r = 0; r < rows; ++r)
+        StoreN(Load(block + r * kVectorOut + p * kPanel), t.out.row(r) + panels[p] * kPanel, t.Columns(panels[p]));
+  }
+}
+
 // silu(gate) * up of a block of results, rounded to bf16.
-void FinishGated(const float* c, int rows, uint16_t* out, int64_t out_stride, int padding) {
+void FinishGated(const float* c, int c_stride, int rows, uint16_t* out, int64_t out_stride, int padding) {
   for (int r = 0; r < rows; ++r) {
-    const F32x16 gate = Load(c + r * kRowBlock), up = Load(c + r * kRowBlock + kPanel);
+    const F32x16 gate = Load(c + r * c_stride), up = Load(c + r * c_stride + kPanel);
     const F32x16 silu = Div(gate, Add(Set(1.0f), Exp(Sub(Zero(), gate))));
     uint16_t* at = out + r * out_stride;
     StoreBF16(Mul(silu, up), at);
@@ -382,6 +446,8 @@ void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, i
   const Problem it(x, w);
   if (x.form == Form::kInt8)
     MultiplyInt8(x, w, panel_begin, panel_end, target);
+  else if (VectorProduct::Fits(it, x.rows()))
+    return VectorRows(it, panel_begin, panel_end, target);
   else if (x.rows() <= kRowBlock)
     FewRows(it, panel_begin, panel_end, target);
   else
@@ -397,6 +463,25 @@ void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_beg
   const int64_t width = w.n / 2, up = width / kPanel;
   const int64_t out_stride = out.stride / 2;
   int configured = 0;
+  if (VectorProduct::Fits(it, x.rows())) {
+    const int rows = static_cast<int>(x.rows());
+    const VectorProduct product(it, rows);
+    alignas(64) float block[kVectorRows * kVectorOut];
+    for (int64_t panel = panel_begin; panel < panel_end; panel += 2) {
+      const int pairs = panel + 1 < panel_end ? 2 : 1;
+      const int64_t panels[kVectorPanels] = {panel, panel + up, panel + 1, panel + 1 + up};
+      for (int p = 0; p < 2 * pairs; ++p)
+        for (int r = 0; r < rows; ++r)
+          Store(bias == nullptr ? Zero() : Load(bias + panels[p] * kPanel), block + r * kVectorOut + p * kPanel);
+      product.AddTo(block, panels, 2 * pairs, panel + 4 <= panel_end ? 2 : 0);
+      for (int i = 0; i < pairs; ++i) {
+        const int padding = panel + i + 1 == up ? static_cast<int>((32 - width % 32) % 32) : 0;
+        uint16_t* to = reinterpret_cast<uint16_t*>(out.row(0)) + (panel + i) * kPanel;
+        FinishGated(block + 2 * i * kPanel, kVectorOut, rows, to, out_stride, padding);
+      }
+    }
+    return;
+  }
   for (int64_t top = 0; top < x.rows(); top += kGatedRows) {
     const int64_t part = x.rows() - top < kGatedRows ? x.rows() - top : kGatedRows;
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
@@ -420,7 +505,7 @@ void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_beg
       const auto finish = [&](int64_t row, int rows, bool last) __attribute__((always_inline)) {
         FinishBlock(target, {{0, 1}}, row, rows);
         Visible(results);
-        if (last) FinishGated(results + row * kRowBlock, rows, to + row * out_stride, out_stride, padding);
+        if (last) FinishGated(results + row * kRowBlock, kRowBlock, rows, to + row * out_stride, out_stride, padding);
       };
       if (part <= kRowBlock) {
         const int rows = static_cast<int>(part);

@@ -1,4 +1,5 @@
-// Packed panels -> tiles of bf16 pairs, the one form in which the matrix unit takes all formats.
+// Packed panels -> tiles of bf16 pairs, the one form in which the matrix unit takes all formats; and for a row or two the unit's steps in
+// vector registers, to the same bits: what such products cost is unpacking, and tiles would add a store, a load and a step to it.
 // A code is put into the fraction of a float, x = 1 + code * 2^(position - 23), so that value = d * (code - zero) + m is one fma: with
 // d' = d * 2^(23 - position), value = fma(d', x, m - zero * d - d'). Without m all of that is exact.
 // SPDX-License-Identifier: Apache-2.0
@@ -96,20 +97,34 @@ SIMD_FN void StoreQuad(const __m512i* codes, const Scales* halves, uint8_t* dst)
 }
 
 template <DType kFormat>
-void UnpackBlocks(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst) {
+struct PanelLayout {
+  int64_t scale_bytes, code_bytes, scale_step;  // scale_step: bytes of scales to fetch with each group, about
+  explicit PanelLayout(int64_t k)
+      : scale_bytes(PaddedScaleBytes(kFormat, k)), code_bytes(k / kGroup * CodeBytes(kFormat)), scale_step(scale_bytes / (k / kGroup)) {}
+};
+
+// The codes of one group; fetches the stream ahead.
+template <DType kFormat>
+SIMD_FN void LoadCodes(const PanelStream& panel, const PanelLayout<kFormat>& layout, int64_t group, __m512i* codes) {
   constexpr int kVectors = CodeBytes(kFormat) / 64;
-  const int64_t scale_bytes = PaddedScaleBytes(kFormat, k), code_bytes = k / kGroup * CodeBytes(kFormat);
-  for (int64_t group = first; group < first + count; ++group, dst += kTileBytes) {
-    const uint8_t* at = panel.data + scale_bytes + group * CodeBytes(kFormat);
-    const int64_t ahead = group * CodeBytes(kFormat) + kAhead;
-    const uint8_t* fetch = ahead < code_bytes ? panel.data + scale_bytes + ahead : panel.next + scale_bytes + (ahead - code_bytes);
-    __m512i codes[kVectors];
+  const uint8_t* at = panel.data + layout.scale_bytes + group * CodeBytes(kFormat);
+  const int64_t ahead = group * CodeBytes(kFormat) + kAhead;
+  const uint8_t* fetch =
+      ahead < layout.code_bytes ? panel.data + layout.scale_bytes + ahead : panel.next + layout.scale_bytes + (ahead - layout.code_bytes);
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) {
-      __builtin_prefetch(fetch + i * 64);
-      codes[i] = _mm512_loadu_si512(at + i * 64);
-    }
-    __builtin_prefetch(panel.next + group * (scale_bytes / (k / kGroup)));
+  for (int i = 0; i < kVectors; ++i) {
+    __builtin_prefetch(fetch + i * 64);
+    codes[i] = _mm512_loadu_si512(at + i * 64);
+  }
+  __builtin_prefetch(panel.next + group * layout.scale_step);
+}
+
+template <DType kFormat>
+void UnpackBlocks(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst) {
+  const PanelLayout<kFormat> layout(k);
+  for (int64_t group = first; group < first + count; ++group, dst += kTileBytes) {
+    __m512i codes[CodeBytes(kFormat) / 64];
+    LoadCodes<kFormat>(panel, layout, group, codes);
     Scales halves[2];
     LoadScales<kFormat>(panel.data, group, halves);
     StoreQuad<kFormat, 0>(codes, halves, dst);
@@ -121,6 +136,55 @@ void UnpackBlocks(int64_t k, PanelStream panel, int64_t first, int64_t count, ui
     StoreQuad<kFormat, 3>(codes, halves, dst);
     StoreQuad<kFormat, 7>(codes, halves, dst);
   }
+}
+
+// What StorePairs would store, as a float.
+SIMD_FN __m512 Rounded(__m512 x) {
+  const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
+  return _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xFFFF0000))));
+}
+// One quad of a step: chain[0] takes even inputs, chain[1] odd ones.
+template <DType kFormat, int kRows, int kQuad>
+SIMD_FN void AddQuad(const __m512i* codes, const Scales* halves, const float* x, int64_t x_stride, __m512 (*chain)[kRows]) {
+  const __m512 w[4] = {Rounded(Value<kFormat, kQuad, 0>(codes, halves)), Rounded(Value<kFormat, kQuad, 1>(codes, halves)),
+                       Rounded(Value<kFormat, kQuad, 2>(codes, halves)), Rounded(Value<kFormat, kQuad, 3>(codes, halves))};
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < kRows; ++r)
+      chain[j % 2][r] = _mm512_fmadd_ps(_mm512_set1_ps(x[r * x_stride + 4 * kQuad + j]), w[j], chain[j % 2][r]);
+}
+template <DType kFormat, int kRows>
+void VectorSteps(int64_t k, const PanelStream* panels, int count, const float* x, float* out) {
+  const PanelLayout<kFormat> layout(k);
+  for (int64_t group = 0; group < k / kGroup; ++group, x += kGroup)
+    for (int p = 0; p < count; ++p) {
+      __m512i codes[CodeBytes(kFormat) / 64];
+      LoadCodes<kFormat>(panels[p], layout, group, codes);
+      Scales halves[2];
+      LoadScales<kFormat>(panels[p].data, group, halves);
+      __m512 chain[2][kRows];
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) chain[0][r] = chain[1][r] = _mm512_setzero_ps();
+      AddQuad<kFormat, kRows, 0>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 1>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 2>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 3>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 4>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 5>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 6>(codes, halves, x, k, chain);
+      AddQuad<kFormat, kRows, 7>(codes, halves, x, k, chain);
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+        float* to = out + r * kVectorOut + p * kPanel;
+        Store(Add(Load(to), Add(chain[0][r], chain[1][r])), to);
+      }
+    }
+}
+template <DType kFormat>
+VectorStepsFn VectorStepsOf(int rows) {
+  static_assert(kVectorRows == 4);
+  return rows == 1 ? VectorSteps<kFormat, 1> : rows == 2 ? VectorSteps<kFormat, 2> : rows == 3 ? VectorSteps<kFormat, 3> : VectorSteps<kFormat, 4>;
 }
 
 }  // namespace
@@ -135,6 +199,20 @@ UnpackTilesFn UnpackTilesFor(DType format) {
     case DType::kQ4_K: return UnpackBlocks<DType::kQ4_K>;
     case DType::kQ5_K: return UnpackBlocks<DType::kQ5_K>;
     case DType::kQ6_K: return UnpackBlocks<DType::kQ6_K>;
+    default: return nullptr;
+  }
+}
+
+VectorStepsFn VectorStepsFor(DType format, int rows) {
+  switch (format) {
+    case DType::kQ8_0: return VectorStepsOf<DType::kQ8_0>(rows);
+    case DType::kQ4_0: return VectorStepsOf<DType::kQ4_0>(rows);
+    case DType::kQ4_1: return VectorStepsOf<DType::kQ4_1>(rows);
+    case DType::kQ5_0: return VectorStepsOf<DType::kQ5_0>(rows);
+    case DType::kQ5_1: return VectorStepsOf<DType::kQ5_1>(rows);
+    case DType::kQ4_K: return VectorStepsOf<DType::kQ4_K>(rows);
+    case DType::kQ5_K: return VectorStepsOf<DType::kQ5_K>(rows);
+    case DType::kQ6_K: return VectorStepsOf<DType::kQ6_K>(rows);
     default: return nullptr;
   }
 }
