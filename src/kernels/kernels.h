@@ -165,8 +165,8 @@ struct Kernels {
   // x.form == form(w.format). out: [T, >= w.n], may not alias x. bias: [w.n] or null. T >= 1.
   // K is summed in an order that does not depend on T (docs/kernels.md).
   // Error, with S = sum |x w| (d q and m taken apart), against the activations as prepared: kFloat <= (K + 2) 2^-24 S; kInt15
-  // <= (K/32 + 8) 2^-24 S; kBFloat <= (K + 2) 2^-24 S against weights rounded to bf16, which moves each by at most 2^-7.9 of its size
-  // (bf16 weights: not at all); kInt8 <= 4 * 2^-24 times the result, as the sum is an exact integer.
+  // <= (K/32 + 8) 2^-24 S; kBFloat <= (K + 2) 2^-24 S against weights that have become bf16, which moves each by at most 2^-7.4 of its
+  // size, to neither side on average (bf16 weights: not at all); kInt8 <= 4 * 2^-24 times the result, as the sum is an exact integer.
   void (*matmul)(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,
                  Mat<float> out);
 

@@ -19,7 +19,7 @@ constexpr int64_t kFewTiles = 2;    // for at most 32 rows: unpacked and used at
 constexpr int64_t kAheadTiles = 4;  // fetched ahead in a panel that is tiles
 constexpr int64_t kAhead = kAheadTiles * kTileBytes;
 constexpr int64_t kVectorInputs = 16384;  // floats of x that a product without tiles holds
-constexpr int kGatedRows = 256;  // rows whose results a gated product keeps between stretches
+constexpr int kGatedRows = 256;           // rows whose results a gated product keeps between stretches
 
 // Tiles for up to 32 rows, 1 at least. 0-3: results, 0 and 1 of the first 16 rows, 2 and 3 of the rest; 4, 5: activations; 6, 7: weights.
 // Up to 16 rows of bf16 weights: 0-3 are results of four panels, 4 activations, 5-7 weights. Zeroes all tiles.
@@ -315,8 +315,7 @@ class VectorProduct {
   }
   VectorProduct(const Problem& it, int rows) : it_(it), steps_(VectorStepsFor(it.w.format, rows)) {
     for (int r = 0; r < rows; ++r)
-      for (int64_t i = 0; i < it.w.k; i += kLanes)
-        Store(LoadBF16(reinterpret_cast<const uint16_t*>(it.a(r)) + i), x_ + r * it.w.k + i);
+      for (int64_t i = 0; i < it.w.k; i += kLanes) Store(LoadBF16(reinterpret_cast<const uint16_t*>(it.a(r)) + i), x_ + r * it.w.k + i);
   }
   // Adds the products of `count` panels, each of which will be followed by the one `follow` further on.
   void AddTo(float* out, const int64_t* panels, int count, int64_t follow) const {
