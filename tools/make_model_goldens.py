@@ -11,7 +11,9 @@ tokenizer_config.json) or model.gguf, and golden.json:
   logits         logits.f32, little-endian float32 [prompts, 33, vocab]: f32 math on the stored weights
   greedy         24 greedily chosen ids per prompt, f32 math
   top2_gap       for each greedy step, the distance between the two best logits
+  bf16_error     how far transformers' own logits in bfloat16 are from those, per prompt, as a share of the largest logit
 """
+import copy
 import json
 import pathlib
 import shutil
@@ -103,8 +105,10 @@ def write_golden(folder, model, seed):
                 ids.append(chosen[-1])
             greedy.append(chosen)
             gaps.append(gap)
+        rounded = copy.deepcopy(model).bfloat16()(torch.tensor(prompts)).logits.float().numpy()
+    error = np.abs(rounded - logits).max((1, 2)) / np.abs(logits).max((1, 2))
     logits.tofile(folder / "logits.f32")
-    golden = dict(prompts=prompts.tolist(), vocab=VOCAB, greedy=greedy, top2_gap=gaps)
+    golden = dict(prompts=prompts.tolist(), vocab=VOCAB, greedy=greedy, top2_gap=gaps, bf16_error=[round(float(e), 5) for e in error])
     (folder / "golden.json").write_text(json.dumps(golden) + "\n")
 
 
