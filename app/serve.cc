@@ -79,7 +79,8 @@ Status Serve(ServeOptions& config, const Options& options) {
   TRY(std::vector<std::unique_ptr<Engine>> engines, Engine::CreateReplicas(config.engine));
   std::vector<Engine*> watched;
   for (const auto& engine : engines) watched.push_back(engine.get());
-  Replicas replicas(std::move(engines), config.load_balance);
+  TRY(const LoadBalance method, ParseLoadBalance(config.load_balance_method));
+  Replicas replicas(std::move(engines), method);
   const Watchdog watchdog(watched, config.watchdog);
   const std::string host = api.http.host;
   const bool tls = api.http.tls.enabled();

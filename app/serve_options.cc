@@ -254,7 +254,6 @@ Status ServeOptions::Finish() {
   }
   TRY_STATUS(FinishMetrics());
   ApplyEnvironment(engine, api);
-  TRY(load_balance, ParseLoadBalance(load_balance_method));
   Result<std::vector<std::vector<int>>> cpus = ParseThreadsBind(env::kCpuOmpThreadsBind.Get(), engine.dp_size);
   if (!cpus.ok()) return std::move(cpus).error().In("SGLANG_CPU_OMP_THREADS_BIND");
   engine.cpus = *std::move(cpus);

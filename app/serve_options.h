@@ -18,7 +18,6 @@ struct ServeOptions {
   ApiConfig api;
   WatchdogConfig watchdog;
   std::string load_balance_method = "auto";
-  LoadBalance load_balance = LoadBalance::kRoundRobin;  // what it means; set by Finish
   std::string log_level = "info", log_level_http;
   std::string crash_dump_folder;
   Json extra_metric_labels;

@@ -105,7 +105,7 @@ TEST(ServeOptions, Replicas) {
   const Parsed p({"--data-parallel-size", "2", "--load-balance-method", "shortest_queue", "--watchdog-timeout", "0"});
   EXPECT_EQ(p.error, "");
   EXPECT_EQ(p.config.engine.dp_size, 2);
-  EXPECT_EQ(p.config.load_balance, LoadBalance::kTotalRequests);
+  EXPECT_EQ(p.config.load_balance_method, "shortest_queue");
   EXPECT_EQ(p.config.watchdog.timeout_s, 0);
   EXPECT_EQ(Parsed({}).config.watchdog.timeout_s, 300);
   EXPECT_NE(Parsed({"--dp-size", "0"}).error, "");
