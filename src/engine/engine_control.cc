@@ -31,6 +31,7 @@ Engine::Impl::Answer Engine::Impl::Do(PauseGeneration& pause, ControlDone&) {
 
 Engine::Impl::Answer Engine::Impl::Do(ContinueGeneration&, ControlDone&) {
   Continue();
+  WhenIdle();  // as after a pause
   return std::string();
 }
 

@@ -379,12 +379,12 @@ TEST(Replicas, ARequestNamesItsOwn) {
   delta.finish = Finish{};
   server.Say(0, std::move(delta));
   EXPECT_EQ((*ParseJson(reply->body))["meta_info"]["dp_rank"], Json(0)) << "by its id";
-  HttpRequest chat{"POST", "/v1/chat/completions", "", {{"x-data-parallel-rank", "0"}}, ""};
+  HttpRequest chat{"POST", "/v1/chat/completions", "", {{"content-type", "application/json"}, {"x-data-parallel-rank", "0"}}, ""};
   chat.body = R"({"messages":[{"role":"user","content":"a"}],"routed_dp_rank":1})";
   (void)server.Handle(chat);
   ASSERT_EQ(server.backend.accepted.size(), 2U);
   EXPECT_EQ(server.backend.accepted[1].request.dp_rank, 0) << "the header wins";
-  chat.headers = {{"x-data-parallel-rank", "1x"}};
+  chat.headers.back().second = "1x";
   EXPECT_TRUE(Has(server.Handle(chat)->body, "X-Data-Parallel-Rank must be in [0, 1], got 1x."));
   EXPECT_EQ(server.Post("/generate", R"({"text":"hi","routed_dp_rank":2})")->status, 400);
   EXPECT_EQ(server.Post("/generate", R"({"text":"hi","routed_dp_rank":"1"})")->status, 400);

@@ -18,8 +18,8 @@ namespace sgl {
 Status RefuseFields(const Json& body, std::initializer_list<std::string_view> names);
 // Fields that no endpoint of this build can honour.
 Status RefuseCommonFields(const Json& body);
-// The replica that a request asks for: the X-Data-Parallel-Rank header, else routed_dp_rank or its older name data_parallel_rank of the body.
-// Errors: none of `replicas`.
+// The replica that a request asks for: the X-Data-Parallel-Rank header, else routed_dp_rank or its older name data_parallel_rank of the
+// body. Errors: none of `replicas`.
 Result<std::optional<int>> ReadDpRank(const Json& body, const HttpRequest& request, int replicas);
 
 // A target for JsonReader: {"id": "...", ...}, see SessionParams.
