@@ -268,7 +268,8 @@ Status Bench(BenchOptions& config) {
   const EngineInfo& info = engine->info();
   Roofs roofs;
   if (!config.skip_roofs) {
-    TRY(roofs, MeasureRoofs(info.threads, engine_config.cpus, std::clamp(info.step_weight_bytes, kMinReadBytes, kMaxReadBytes)));
+    TRY(roofs, MeasureRoofs(info.threads, engine_config.cpus.empty() ? std::vector<int>{} : engine_config.cpus.front(),
+                            std::clamp(info.step_weight_bytes, kMinReadBytes, kMaxReadBytes)));
   }
   uint64_t seed = 1;
   if (!config.skip_warmup) {

@@ -7,6 +7,7 @@
 #include "app/serve_options.h"
 #include "app/signals.h"
 #include "base/env.h"
+#include "engine/watchdog.h"
 #include "obs/crash_report.h"
 #include "obs/log.h"
 
@@ -30,15 +31,16 @@ std::string Megabytes(int64_t bytes) {
                                      : fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
-std::string Summary(const EngineInfo& info, const std::string& url) {
+std::string Summary(const EngineInfo& info, int replicas, const std::string& url) {
+  const std::string each = replicas > 1 ? fmt::format("{} replicas, each with ", replicas) : "";
   const std::string family = info.architectures.empty() ? info.model_type : info.architectures.front();
   const std::pair<const char*, std::string> lines[] = {
       {"model", info.served_model_name},
       {"", family},
       {"weights", Megabytes(info.weight_bytes)},
       {"context", fmt::format("{} tokens", info.context_length)},
-      {"KV cache", fmt::format("{} tokens, {}, pages of {}", info.max_total_tokens, Megabytes(info.kv_bytes), info.page_size)},
-      {"compute", fmt::format("{} threads, {}, up to {} requests at once", info.threads, info.isa, info.max_running_requests)},
+      {"KV cache", fmt::format("{}{} tokens, {}, pages of {}", each, info.max_total_tokens, Megabytes(info.kv_bytes), info.page_size)},
+      {"compute", fmt::format("{}{} threads, {}, up to {} requests at once", each, info.threads, info.isa, info.max_running_requests)},
       {"URL", url},
   };
   size_t width = 0;
@@ -74,13 +76,18 @@ Status Serve(ServeOptions& config, const Options& options) {
   TRY_STATUS(InstallCrashReport(config.crash_dump_folder));
   ShutdownSignals signals(env::kForceShutdown.Get());
   LOG_INFO("loading {}", config.engine.model_path);
-  TRY(const std::unique_ptr<Engine> engine, Engine::Create(config.engine));
+  TRY(std::vector<std::unique_ptr<Engine>> engines, Engine::CreateReplicas(config.engine));
+  std::vector<Engine*> watched;
+  for (const auto& engine : engines) watched.push_back(engine.get());
+  TRY(const LoadBalance method, ParseLoadBalance(config.load_balance_method));
+  Replicas replicas(std::move(engines), method);
+  const Watchdog watchdog(watched, config.watchdog);
   const std::string host = api.http.host;
   const bool tls = api.http.tls.enabled();
-  ApiServer server(std::move(api), *engine);
+  ApiServer server(std::move(api), replicas);
   TRY_STATUS(server.Start());
   const std::string url = Url(host, server.port(), tls);
-  LOG_INFO("{}", Summary(engine->info(), url));
+  LOG_INFO("{}", Summary(replicas.info(), replicas.size(), url));
   signals.OnShutdown([&server] { server.RequestShutdown(); });
   server.Run();
   signals.OnShutdown(nullptr);

@@ -77,7 +77,8 @@ void VisitModel(ServeOptions& o, Options& field) {
         OptionTrait::kZeroIsUnset);
   field("weight-version", engine.weight_version, "a label that replies repeat");
   field("device", o.device, "where to compute", Choices{{"auto", "cpu"}});
-  field("threads", engine.threads, "compute threads; unset: one per core we may use", OptionTrait::kZeroIsUnset, Range{1, 1024});
+  field("threads", engine.threads, "compute threads of each replica; unset: one per core we may use", OptionTrait::kZeroIsUnset,
+        Range{1, 1024});
 }
 
 // "auto", "none" and the names of every format.
@@ -178,6 +179,14 @@ void ServeOptions::VisitEngine(Options& field) {
 void ServeOptions::Visit(Options& field) {
   VisitEngine(field);
   VisitHttp(*this, field);
+  field.Group("Replicas");
+  field("dp-size", engine.dp_size,
+        "replicas that share the weights, each with its own cores, KV cache and queue; --max-running-requests is dealt out to them",
+        Aliases{{"data-parallel-size"}}, Range{1, 256});
+  field("load-balance-method", load_balance_method,
+        "which replica gets a request; auto: round_robin; total_requests, shortest_queue: the one with the fewest requests; total_tokens: "
+        "the one whose requests have the fewest tokens",
+        Choices{{"auto", "round_robin", "total_requests", "shortest_queue", "total_tokens"}});
   field.Group("Logging");
   field("log-level", log_level, "least important lines to write to stderr", Choices{{"debug", "info", "warning", "error", "critical"}});
   field("log-level-http", log_level_http, "the same for the access log, one line per HTTP reply; unset: as --log-level",
@@ -208,6 +217,10 @@ void ServeOptions::Visit(Options& field) {
   field("otlp-traces-endpoint", api.trace.endpoint, "the collector, host:port or URL");
   field("crash-dump-folder", crash_dump_folder, "folder for a report (stack, last 100 requests) if the process crashes; unset: stderr only",
         OptionTrait::kZeroIsUnset);
+  field("watchdog-timeout", watchdog.timeout_s, "seconds that one step may take; then the process ends with a crash report; 0: for ever",
+        Range{0, 1e9});
+  field("soft-watchdog-timeout", watchdog.soft_timeout_s, "seconds after which that is only logged; unset: never",
+        OptionTrait::kZeroIsUnset, Range{0, 1e9});
   field.Group("Other");
   field("config", config_file, "a YAML file with flags as keys; flags on the command line win", OptionTrait::kZeroIsUnset);
   field("print-env", print_env, "print the environment variables with types, defaults and values, then stop");
@@ -241,7 +254,7 @@ Status ServeOptions::Finish() {
   }
   TRY_STATUS(FinishMetrics());
   ApplyEnvironment(engine, api);
-  Result<std::vector<int>> cpus = ParseThreadsBind(env::kCpuOmpThreadsBind.Get(), 0, 1);
+  Result<std::vector<std::vector<int>>> cpus = ParseThreadsBind(env::kCpuOmpThreadsBind.Get(), engine.dp_size);
   if (!cpus.ok()) return std::move(cpus).error().In("SGLANG_CPU_OMP_THREADS_BIND");
   engine.cpus = *std::move(cpus);
   return {};
@@ -249,6 +262,7 @@ Status ServeOptions::Finish() {
 
 Status ServeOptions::FinishMetrics() {
   MetricsConfig& metrics = api.metrics;
+  metrics.priorities = engine.sched.enable_priority_scheduling;
   const auto bounds = [](const char* flag, const std::vector<std::string>& words, auto parse, std::vector<double>& out) -> Status {
     if (words.empty()) return {};
     Result<std::vector<double>> parsed = parse(words);

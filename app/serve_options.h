@@ -8,6 +8,7 @@
 #include "base/options.h"
 #include "base/result.h"
 #include "engine/engine.h"
+#include "engine/watchdog.h"
 #include "serve/api_server.h"
 
 namespace sgl {
@@ -15,6 +16,8 @@ namespace sgl {
 struct ServeOptions {
   EngineConfig engine;
   ApiConfig api;
+  WatchdogConfig watchdog;
+  std::string load_balance_method = "auto";
   std::string log_level = "info", log_level_http;
   std::string crash_dump_folder;
   Json extra_metric_labels;

@@ -98,7 +98,21 @@ TEST(ServeOptions, WhatWouldChangeBehaviourFails) {
   EXPECT_EQ(Parsed({"--tp-size", "2"}).error, "argument --tp-size: '2' is not available in this build: it runs as one rank in one process");
   EXPECT_NE(Parsed({"--enable-lora"}).error, "");
   EXPECT_NE(Parsed({"--grammar-backend", "guidance"}).error, "");
-  EXPECT_EQ(Parsed({"--grammar-backend", "none", "--dp-size", "1", "--disaggregation-mode", "null"}).error, "");
+  EXPECT_EQ(Parsed({"--grammar-backend", "none", "--tp-size", "1", "--disaggregation-mode", "null"}).error, "");
+}
+
+TEST(ServeOptions, Replicas) {
+  const Parsed p({"--data-parallel-size", "2", "--load-balance-method", "shortest_queue", "--watchdog-timeout", "0"});
+  EXPECT_EQ(p.error, "");
+  EXPECT_EQ(p.config.engine.dp_size, 2);
+  EXPECT_EQ(p.config.load_balance_method, "shortest_queue");
+  EXPECT_EQ(p.config.watchdog.timeout_s, 0);
+  EXPECT_EQ(Parsed({}).config.watchdog.timeout_s, 300);
+  EXPECT_NE(Parsed({"--dp-size", "0"}).error, "");
+  EXPECT_NE(Parsed({"--load-balance-method", "follow_bootstrap_room"}).error, "");
+  EnvStr::Override bind(env::kCpuOmpThreadsBind, "0|1");
+  EXPECT_EQ(Parsed({"--dp-size", "2"}).config.engine.cpus, (std::vector<std::vector<int>>{{0}, {1}}));
+  EXPECT_NE(Parsed({"--dp-size", "3"}).error.find("2 lists"), std::string::npos);
 }
 
 TEST(ServeOptions, NoNameStandsForTwoFlags) {

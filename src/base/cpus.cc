@@ -155,6 +155,41 @@ Result<CpuPlan> PlanCpus(const CpuFacts& facts, int wanted, const std::vector<in
   return plan;
 }
 
+Result<std::vector<CpuPlan>> PlanReplicas(const CpuFacts& facts, int wanted, const std::vector<std::vector<int>>& bind, int replicas) {
+  std::vector<CpuPlan> plans;
+  if (!bind.empty() || replicas == 1) {
+    for (int r = 0; r < replicas; ++r) {
+      TRY(CpuPlan plan, PlanCpus(facts, wanted, bind.empty() ? std::vector<int>{} : bind[static_cast<size_t>(r)]));
+      plans.push_back(std::move(plan));
+    }
+    return plans;
+  }
+  TRY(const CpuPlan all, PlanCpus(facts, wanted * replicas, {}));
+  const auto total = static_cast<size_t>(all.threads), count = static_cast<size_t>(replicas);
+  size_t next = 0;
+  for (size_t r = 0; r < count; ++r) {
+    CpuPlan plan;
+    const size_t share = std::max<size_t>(1, total / count + (r < total % count));
+    plan.threads = static_cast<int>(share);
+    if (next + share <= all.cpus.size()) {
+      std::vector<int> nodes;
+      for (size_t i = next; i < next + share; ++i) {
+        plan.cpus.push_back(all.cpus[i]);
+        const auto known = std::find(nodes.begin(), nodes.end(), all.nodes[i]);
+        plan.nodes.push_back(static_cast<int>(known - nodes.begin()));
+        if (known == nodes.end()) nodes.push_back(all.nodes[i]);
+      }
+      next += share;
+    }
+    std::vector<int> sorted = plan.cpus;
+    std::sort(sorted.begin(), sorted.end());
+    plan.why = plan.cpus.empty() ? fmt::format("replica {}: {} threads, not pinned", r, share)
+                                 : fmt::format("replica {}: {} threads on CPUs {}", r, share, Ranges(sorted));
+    plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
 Result<std::vector<int>> ParseCpuList(std::string_view text) {
   const Error invalid = InvalidArgument(fmt::format("'{}' is not a list of CPUs such as 0-15,32", text));
   std::vector<int> cpus;
@@ -171,8 +206,8 @@ Result<std::vector<int>> ParseCpuList(std::string_view text) {
   return cpus;
 }
 
-Result<std::vector<int>> ParseThreadsBind(std::string_view text, int rank, int ranks) {
-  if (text.empty() || text == "all") return std::vector<int>{};
+Result<std::vector<std::vector<int>>> ParseThreadsBind(std::string_view text, int ranks) {
+  if (text.empty() || text == "all") return std::vector<std::vector<int>>{};
   std::vector<std::string_view> lists;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find('|', begin), text.size());
@@ -182,7 +217,12 @@ Result<std::vector<int>> ParseThreadsBind(std::string_view text, int rank, int r
   if (static_cast<int>(lists.size()) != ranks)
     return InvalidArgument(fmt::format("'{}' has {} lists of CPUs, but there {} {} rank{}", text, lists.size(), ranks == 1 ? "is" : "are",
                                        ranks, ranks == 1 ? "" : "s"));
-  return ParseCpuList(lists[static_cast<size_t>(rank)]);
+  std::vector<std::vector<int>> out;
+  for (const std::string_view list : lists) {
+    TRY(std::vector<int> cpus, ParseCpuList(list));
+    out.push_back(std::move(cpus));
+  }
+  return out;
 }
 
 }  // namespace sgl

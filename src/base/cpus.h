@@ -36,10 +36,15 @@ struct CpuPlan {
 // pinned. Errors: a named CPU that this process may not use.
 Result<CpuPlan> PlanCpus(const CpuFacts& facts, int wanted, const std::vector<int>& bind);
 
+// One plan per replica. What PlanCpus chooses for all is dealt out in groups of neighbours, so that replicas lie on NUMA nodes where their
+// number allows. wanted: threads of each; where there are fewer CPUs than replicas, each has one thread that is not pinned.
+// bind: CPUs of each replica; empty: choose.
+Result<std::vector<CpuPlan>> PlanReplicas(const CpuFacts& facts, int wanted, const std::vector<std::vector<int>>& bind, int replicas);
+
 // "0-3,8" -> {0, 1, 2, 3, 8}. Errors: not a list of CPUs, empty, a CPU number above 4095.
 Result<std::vector<int>> ParseCpuList(std::string_view text);
-// The CPUs of rank `rank` from SGLANG_CPU_OMP_THREADS_BIND: one list per rank, separated by '|'; "all" or "" is empty. Errors: another
-// number of lists than ranks.
-Result<std::vector<int>> ParseThreadsBind(std::string_view text, int rank, int ranks);
+// SGLANG_CPU_OMP_THREADS_BIND: one list of CPUs per rank, separated by '|'; "all" or "" is empty. Errors: another number of lists than
+// ranks.
+Result<std::vector<std::vector<int>>> ParseThreadsBind(std::string_view text, int ranks);
 
 }  // namespace sgl

@@ -65,13 +65,41 @@ TEST(PlanCpus, MoreThreadsThanCpusAreNotPinned) {
   EXPECT_TRUE(plan->cpus.empty());
 }
 
+TEST(PlanReplicas, NeighboursOfOneNodeEach) {
+  const auto plans = PlanReplicas(Machine(8, 1, 2), 4, {}, 2);
+  ASSERT_TRUE(plans.ok());
+  ASSERT_EQ(plans->size(), 2u);
+  EXPECT_EQ((*plans)[0].cpus, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ((*plans)[1].cpus, (std::vector<int>{4, 5, 6, 7}));
+  EXPECT_EQ((*plans)[1].nodes, (std::vector<int>{0, 0, 0, 0})) << "nodes count from 0 in every plan";
+  const auto chosen = PlanReplicas(Machine(8, 1, 2), 0, {}, 2);  // seven of eight cores
+  EXPECT_EQ((*chosen)[0].cpus, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ((*chosen)[1].cpus, (std::vector<int>{4, 5, 6}));
+  EXPECT_EQ(PlanReplicas(Machine(4, 1, 1), 0, {}, 1)->front().cpus, PlanCpus(Machine(4, 1, 1), 0, {})->cpus);
+}
+
+TEST(PlanReplicas, MoreReplicasThanCpusHaveOneThreadEach) {
+  const auto plans = PlanReplicas(Machine(2, 1, 1), 0, {}, 3);
+  ASSERT_EQ(plans->size(), 3u);
+  for (const CpuPlan& plan : *plans) EXPECT_EQ(plan.threads, 1);
+  EXPECT_TRUE((*plans)[2].cpus.empty());
+}
+
+TEST(PlanReplicas, BoundCpusAreTakenAsTheyAre) {
+  const auto plans = PlanReplicas(Machine(4, 1, 1), 0, {{3}, {0, 1}}, 2);
+  EXPECT_EQ((*plans)[0].cpus, (std::vector<int>{3}));
+  EXPECT_EQ((*plans)[1].cpus, (std::vector<int>{0, 1}));
+  EXPECT_FALSE(PlanReplicas(Machine(4, 1, 1), 0, {{3}, {9}}, 2).ok());
+}
+
 TEST(ParseThreadsBind, OneListPerRank) {
-  EXPECT_EQ(*ParseThreadsBind("0-2|4,6", 1, 2), (std::vector<int>{4, 6}));
-  EXPECT_EQ(*ParseThreadsBind("0-2,8", 0, 1), (std::vector<int>{0, 1, 2, 8}));
-  EXPECT_TRUE(ParseThreadsBind("all", 0, 1)->empty());
-  EXPECT_TRUE(ParseThreadsBind("", 0, 3)->empty());
-  EXPECT_NE(ParseThreadsBind("0|1", 0, 1).error().message.find("2 lists"), std::string::npos);
-  for (const char* bad : {"x", "0-", "3-1", "0,,1", "-1", "0-5000"}) EXPECT_FALSE(ParseThreadsBind(bad, 0, 1).ok()) << bad;
+  using Lists = std::vector<std::vector<int>>;
+  EXPECT_EQ(*ParseThreadsBind("0-2|4,6", 2), (Lists{{0, 1, 2}, {4, 6}}));
+  EXPECT_EQ(*ParseThreadsBind("0-2,8", 1), (Lists{{0, 1, 2, 8}}));
+  EXPECT_TRUE(ParseThreadsBind("all", 1)->empty());
+  EXPECT_TRUE(ParseThreadsBind("", 3)->empty());
+  EXPECT_NE(ParseThreadsBind("0|1", 1).error().message.find("2 lists"), std::string::npos);
+  for (const char* bad : {"x", "0-", "3-1", "0,,1", "-1", "0-5000"}) EXPECT_FALSE(ParseThreadsBind(bad, 1).ok()) << bad;
 }
 
 class FakeRoot {

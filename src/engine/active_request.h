@@ -29,6 +29,8 @@ class ActiveRequest {
   int64_t max_new_tokens() const { return max_new_tokens_; }
   void set_sink(Sink sink) { sink_ = std::move(sink); }
   void set_session(std::shared_ptr<SessionNode> node) { session_ = std::move(node); }
+  void set_load_tokens(int64_t tokens) { load_tokens_ = tokens; }
+  int64_t load_tokens() const { return load_tokens_ + output_tokens_; }  // as they count for EngineLoad
   int64_t output_tokens() const { return output_tokens_; }
   const std::vector<TokenId>& stop_ids() const { return stop_ids_; }
 
@@ -77,6 +79,7 @@ class ActiveRequest {
 
   std::shared_ptr<SessionNode> session_;  // null: in no session
 
+  int64_t load_tokens_ = 0;  // of the prompt as it was submitted
   int64_t output_tokens_ = 0;
   int64_t cached_tokens_ = 0;
   std::string output_text_;                      // kept only for stop_regex

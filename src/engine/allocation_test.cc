@@ -1,66 +1,18 @@
-// What a step costs besides its kernels: in a steady state, passes through the model and sampling allocate nothing. This binary counts
-// every operator new of every thread while `counting` is set.
+// What a step costs besides its kernels: in a steady state, passes through the model and sampling allocate nothing.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <new>
 #include <vector>
 
-#include "engine/allocation_hook.h"
+#include "base/counting_new.h"
 #include "engine/load.h"
 #include "engine/sampler.h"
 #include "obs/log.h"
 
 namespace sgl {
-std::atomic<void (*)()> before_allocation{nullptr};
-}
-
 namespace {
-std::atomic<bool> counting{false};
-std::atomic<int64_t> allocations{0};
-
-void* Allocate(size_t bytes) {
-  if (const auto hook = sgl::before_allocation.load(std::memory_order_relaxed)) hook();
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-}  // namespace
-
-void* operator new(size_t bytes) { return Allocate(bytes); }
-void* operator new[](size_t bytes) { return Allocate(bytes); }
-// Sorting algorithms and parsers take their buffers with these.
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
-  try {
-    return Allocate(bytes);
-  } catch (...) {
-    return nullptr;
-  }
-}
-void* operator new[](size_t bytes, const std::nothrow_t& nothrow) noexcept { return operator new(bytes, nothrow); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
-
-namespace sgl {
-namespace {
-
-template <class F>
-int64_t Allocations(const F& run) {
-  allocations.store(0);
-  counting.store(true);
-  run();
-  counting.store(false);
-  return allocations.load();
-}
 
 TEST(Allocations, AreCounted) {
   std::unique_ptr<std::vector<int>> kept;  // outlives the counting, so that no compiler leaves it out
@@ -74,9 +26,9 @@ TEST(Allocations, NoneInSteadyDecodingPassesAndSampling) {
   config.model_path = (std::filesystem::path(SGLANG_SOURCE_DIR) / "tests/goldens/models/smollm2").string();
   config.max_total_tokens = 4096;
   config.threads = 2;
-  Result<LoadedModel> made = LoadEngineModel(config);
+  Result<std::vector<LoadedModel>> made = LoadReplicas(config);
   ASSERT_TRUE(made.ok()) << made.error().message;
-  LoadedModel& loaded = *made;
+  LoadedModel& loaded = made->front();
   constexpr int kRows = 4, kPromptTokens = 40, kPages = 16;
 
   std::vector<std::vector<PageId>> pages(kRows);

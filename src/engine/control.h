@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -10,6 +11,8 @@
 #include "base/result.h"
 
 namespace sgl {
+
+class WeightsUpdate;
 
 // Answers with the session's id. Errors: an id that is open already, a streaming session, too many sessions.
 struct OpenSession {
@@ -41,6 +44,7 @@ struct UpdateWeights {
   bool abort_all_requests = false;  // do not wait for the requests that were there when this one came: abort them before the exchange
   bool flush_cache = true;          // the prefix cache was computed with the old weights
   std::optional<std::string> weight_version{};
+  std::shared_ptr<WeightsUpdate> shared{};  // replicas: the same for all that take part; null: there is one engine
 };
 struct SetWeightVersion {
   std::string version;

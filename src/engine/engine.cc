@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 #include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 
@@ -63,39 +64,53 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
   }
   TRY(std::shared_ptr<PendingGrammar> grammar, StartGrammar(request.sampling));
   const std::string rid = request.rid;
-  const RequestId id{next_id_.fetch_add(1)};
-  {
-    MutexLock lock(rids_mutex_);
-    if (!rids_.insert(rid).second) {
-      if (grammar) grammars_->Drop(grammar);
-      return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
-    }
+  const RequestId id{next_id_.fetch_add(static_cast<uint64_t>(config_.dp_size))};
+  if (!group_->rids.Add(rid)) {
+    if (grammar) grammars_->Drop(grammar);
+    return InvalidArgument(fmt::format("Duplicate request ID detected: {}", rid));
   }
+  load_requests_.fetch_add(1, std::memory_order_relaxed);
+  load_tokens_.fetch_add(length, std::memory_order_relaxed);
   bool accepted = false;
   const bool known = grammar && grammar->ready();
   try {
-    accepted = inbox_.Push(SubmitMessage{id, rid, std::move(request), std::move(sink), std::move(stop_regex), grammar, known});
+    accepted = inbox_.Push(SubmitMessage{id, rid, length, std::move(request), std::move(sink), std::move(stop_regex), grammar, known});
   } catch (const std::bad_alloc&) {
     LOG_WARNING("Request {} refused: out of memory", rid);
   }
   if (!accepted) {
     if (grammar) grammars_->Drop(grammar);
-    ForgetRid(rid);
+    Forget(rid, length);
     return Error{Code::kExhausted, "The request queue is full."};
   }
   return id;
 }
 
-void Engine::Impl::ForgetRid(const std::string& rid) {
-  MutexLock lock(rids_mutex_);
-  rids_.erase(rid);
-  if (rids_.empty()) all_ended_.notify_all();
+bool LivingRids::Add(const std::string& rid) {
+  MutexLock lock(mutex_);
+  return rids_.insert(rid).second;
 }
 
-bool Engine::Impl::Drain(std::chrono::milliseconds timeout) NO_THREAD_SAFETY_ANALYSIS {
+void LivingRids::Remove(const std::string& rid) {
+  MutexLock lock(mutex_);
+  rids_.erase(rid);
+  if (rids_.empty()) none_.notify_all();
+}
+
+bool LivingRids::WaitUntilNone(std::chrono::milliseconds timeout) NO_THREAD_SAFETY_ANALYSIS {
+  std::unique_lock lock(mutex_);
+  return none_.wait_for(lock, timeout, [&]() NO_THREAD_SAFETY_ANALYSIS { return rids_.empty(); });
+}
+
+void Engine::Impl::Forget(const std::string& rid, int64_t load_tokens) {
+  load_requests_.fetch_sub(1, std::memory_order_relaxed);
+  load_tokens_.fetch_sub(load_tokens, std::memory_order_relaxed);
+  group_->rids.Remove(rid);
+}
+
+bool Engine::Impl::Drain(std::chrono::milliseconds timeout) {
   draining_.store(true);
-  std::unique_lock lock(rids_mutex_);
-  return all_ended_.wait_for(lock, timeout, [&]() NO_THREAD_SAFETY_ANALYSIS { return rids_.empty(); });
+  return group_->rids.WaitUntilNone(timeout);
 }
 
 // Input length after a session's context was added: Submit has seen only what the client sent.
@@ -155,6 +170,7 @@ void Engine::Impl::Handle(SubmitMessage& message) {
       std::make_unique<ActiveRequest>(message.id, std::move(message.request), Sink(), std::move(message.stop_regex), *loaded_.tokenizer,
                                       sampling.ignore_eos ? std::vector<TokenId>{} : std::move(stop_ids), seed, max_new, now);
   active->set_session(std::move(node));
+  active->set_load_tokens(message.load_tokens);
   active_.emplace(Index(message.id), std::move(active)).first->second->set_sink(std::move(message.sink));
   message.sink = nullptr;
   if (!status.ok()) {
@@ -276,7 +292,7 @@ void Engine::Impl::Refuse(SubmitMessage& message, const std::exception& error) {
     message.sink(std::move(delta));
   });
   message.sink = nullptr;
-  ForgetRid(message.rid);
+  Forget(message.rid, message.load_tokens);
 }
 
 void Engine::Impl::Handle(Message& message) {
@@ -315,14 +331,20 @@ void Engine::Impl::HandleInbox() {
   if (failed != nullptr) std::rethrow_exception(failed);
 }
 
+void Engine::Impl::Deliver(ActiveRequest& active, std::optional<Finish> finish) {
+  const int64_t before = active.output_tokens();
+  active.Deliver(std::move(finish), scheduler_->retractions_of(active.id()), clock_.Now());
+  load_tokens_.fetch_add(active.output_tokens() - before, std::memory_order_relaxed);
+}
+
 void Engine::Impl::End(const std::vector<Ended>& ended) {
   for (const Ended& e : ended) {
     const auto found = active_.find(Index(e.id));
     CHECK(found != active_.end());  // one Finish per accepted request
-    found->second->Deliver(e.finish, scheduler_->retractions_of(e.id), clock_.Now());
+    Deliver(*found->second, e.finish);
     const std::unique_ptr<ActiveRequest> gone = std::move(found->second);
     active_.erase(found);
-    ForgetRid(gone->request().rid);
+    Forget(gone->request().rid, gone->load_tokens());
   }
 }
 
@@ -339,10 +361,10 @@ void Engine::Impl::StartOver(const char* what) {
   const Finish finish = Finish::Abort(fmt::format("The scheduler had to start over: {}", what), 500, "InternalServerError");
   while (!active_.empty()) {
     const auto found = active_.begin();
-    found->second->Deliver(finish, 0, clock_.Now());
+    Deliver(*found->second, finish);
     const std::unique_ptr<ActiveRequest> gone = std::move(found->second);
     active_.erase(found);
-    ForgetRid(gone->request().rid);
+    Forget(gone->request().rid, gone->load_tokens());
   }
 }
 
@@ -384,13 +406,13 @@ void Engine::Impl::RunModel(const StepPlan& plan) {
   loaded_.runner->Run(plan, wanted_, embeds_, [&](size_t first, Mat<const float> hidden, Mat<float> logits) {
     const auto vocab = static_cast<size_t>(logits.cols);
     // Prompt log-probabilities of one request come in order, so a request's rows stay on one task.
-    std::vector<std::pair<size_t, size_t>> runs;
+    std::vector<std::pair<size_t, size_t>>& runs = runs_;
+    runs.clear();
     const auto count = static_cast<size_t>(logits.rows);
     for (size_t i = 0; i < count; ++i) {
       if (i == 0 || wanted_[first + i].row != wanted_[first + i - 1].row) runs.emplace_back(i, i);
       runs.back().second = i + 1;
     }
-    task_errors_.assign(runs.size(), nullptr);  // an exception may not leave a compute thread
     const auto sample = [&](size_t task) {
       for (size_t i = runs[task].first; i < runs[task].second; ++i) {
         const LogitsRow at = wanted_[first + i];
@@ -472,15 +494,16 @@ bool Engine::Impl::Step() {
   PublishStats();  // before anybody is told: who sees its reply also sees a server without it
 
   for (const RequestId id : stepped_)
-    if (scheduler_->knows(id)) active_.at(Index(id))->Deliver(std::nullopt, scheduler_->retractions_of(id), clock_.Now());
+    if (scheduler_->knows(id)) Deliver(*active_.at(Index(id)), std::nullopt);
   for (const auto& [id, computed] : progressed_)
     if (scheduler_->knows(id) && active_.at(Index(id))->request().progress) active_.at(Index(id))->DeliverProgress(computed);
   End(ended);
   if (profiled) {
-    profiler_.Event(what, "engine", step_begin, clock_.Now(), about);
-    profiler_.Event("plan", "engine", step_begin, begin);
-    profiler_.Event("run", "engine", begin, end);
-    profiler_.Event("commit and deliver", "engine", end, clock_.Now());
+    const std::string track = "engine" + name_;
+    profiler_.Event(what, track, step_begin, clock_.Now(), about);
+    profiler_.Event("plan", track, step_begin, begin);
+    profiler_.Event("run", track, begin, end);
+    profiler_.Event("commit and deliver", track, end, clock_.Now());
   }
   profiler_.StepDone();
 #ifndef NDEBUG
@@ -503,18 +526,27 @@ void Engine::Impl::NoteProgress(const StepPlan& plan) {
   }
 }
 
+void Engine::Impl::CopyState(EngineStats& stats) {
+  stats.sched = scheduler_->stats();
+  stats.sched.waiting += static_cast<int>(held_.size());
+  for (const auto& [request, since] : held_) {
+    stats.sched.waiting_tokens += static_cast<int64_t>(request.prompt.size());
+    stats.sched.pending_tokens += static_cast<int64_t>(request.prompt.size());
+  }
+  stats.held = static_cast<int64_t>(held_.size());
+  stats.compiling = static_cast<int64_t>(compiling_.size());
+  stats.paused = paused_;
+  stats.prefilling = prefilling_;
+}
+
 void Engine::Impl::PublishStats() {
   GaugeState(probe_, scheduler_->stats(), *loaded_.cache, step_log_.throughput());
   MutexLock lock(stats_mutex_);
-  stats_.sched = scheduler_->stats();
-  stats_.sched.waiting += static_cast<int>(held_.size());
-  stats_.held = static_cast<int64_t>(held_.size());
-  stats_.paused = paused_;
+  CopyState(stats_);
   stats_.last_gen_throughput = step_log_.throughput();
   stats_.tokens_produced += static_cast<int64_t>(sampled_.size());
   sampled_.clear();
   ++stats_.steps;
-  stats_.prefilling = prefilling_;
 }
 
 void Engine::Impl::WhenIdle() {
@@ -531,11 +563,7 @@ void Engine::Impl::WhenIdle() {
   }
   if (!was_idle_ || paused_) {
     MutexLock lock(stats_mutex_);
-    stats_.sched = scheduler_->stats();
-    stats_.sched.waiting += static_cast<int>(held_.size());
-    stats_.held = static_cast<int64_t>(held_.size());
-    stats_.paused = paused_;
-    stats_.prefilling = prefilling_;
+    CopyState(stats_);
   }
   was_idle_ = idle;
   if (now - last_reap_ > std::chrono::seconds(1)) {
@@ -562,9 +590,11 @@ void Engine::Impl::RecoverFrom(const std::exception& error) {
 void Engine::Impl::Main() {
   AssertRole(engine_thread);
   pthread_setname_np(pthread_self(), "engine");
+  SetLogPrefix(name_);
   loaded_.pool->BindCaller();
   while (!stop_.load()) {
     bool worked = false;
+    rounds_.fetch_add(1, std::memory_order_relaxed);
     busy_.store(true, std::memory_order_relaxed);
     try {
       HandleInbox();
@@ -598,9 +628,10 @@ void Engine::Impl::Main() {
   End(scheduler_->SweepAborts());
   CHECK(active_.empty());
   for (FlushMessage& flush : flushes_) flush.done(false);
-  if (weights_update_ != nullptr) {
-    const std::unique_ptr<WeightsUpdate> update = std::move(weights_update_);
-    update->done(Error{Code::kUnavailable, "The server is shutting down."});
+  if (const std::optional<PendingUpdate> update = std::exchange(update_, {})) {
+    const Error stopping{Code::kUnavailable, "The server is shutting down."};
+    update->asked.shared->Leave(rank_, stopping);
+    update->done(stopping);
   }
 }
 
@@ -608,10 +639,23 @@ Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::Create(EngineConfig config) {
+  config.dp_size = 1;
+  TRY(std::vector<std::unique_ptr<Engine>> engines, CreateReplicas(std::move(config)));
+  return std::move(engines.front());
+}
+
+Result<std::vector<std::unique_ptr<Engine>>> Engine::CreateReplicas(EngineConfig config) {
+  CHECK(config.dp_size >= 1);
   const TimePoint begin = SteadyClock().Now();
-  TRY(LoadedModel loaded, LoadEngineModel(config));
-  loaded.info.startup_s = Seconds(SteadyClock().Now() - begin);
-  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(config, std::move(loaded))));
+  TRY(std::vector<LoadedModel> replicas, LoadReplicas(config));
+  const auto group = std::make_shared<ReplicaGroup>();
+  std::vector<std::unique_ptr<Engine>> engines;
+  for (int rank = 0; rank < config.dp_size; ++rank) {
+    LoadedModel& loaded = replicas[static_cast<size_t>(rank)];
+    loaded.info.startup_s = Seconds(SteadyClock().Now() - begin);
+    engines.emplace_back(new Engine(std::make_unique<Impl>(config, std::move(loaded), rank, group)));
+  }
+  return engines;
 }
 
 Result<RequestId> Engine::Submit(GenerateRequest request, Sink sink) { return impl_->Submit(std::move(request), std::move(sink)); }
@@ -625,8 +669,13 @@ bool Engine::Drain(std::chrono::milliseconds timeout) { return impl_->Drain(time
 void Engine::Control(ControlRequest request, ControlDone done) { impl_->Post(ControlMessage{std::move(request), std::move(done)}); }
 const EngineInfo& Engine::info() const { return *impl_->info_.load(); }
 EngineBeat Engine::beat() const {
-  return {impl_->steps_begun_.load(std::memory_order_relaxed), impl_->busy_.load(std::memory_order_relaxed)};
+  return {impl_->rounds_.load(std::memory_order_relaxed), impl_->steps_begun_.load(std::memory_order_relaxed),
+          impl_->busy_.load(std::memory_order_relaxed)};
 }
+EngineLoad Engine::load() const {
+  return {impl_->load_requests_.load(std::memory_order_relaxed), impl_->load_tokens_.load(std::memory_order_relaxed)};
+}
+void Engine::Crash() { pthread_kill(impl_->thread_.native_handle(), SIGABRT); }
 EngineStats Engine::stats() const {
   MutexLock lock(impl_->stats_mutex_);
   return impl_->stats_;

@@ -69,8 +69,9 @@ struct EngineConfig {
   bool disable_radix_cache = false;
   bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
   std::optional<int64_t> random_seed;
-  int threads = 0;        // 0: as PlanCpus chooses
-  std::vector<int> cpus;  // to compute on; empty: as PlanCpus chooses
+  int dp_size = 1;                     // replicas: engines that share the weights; max_running_requests is dealt out to them
+  int threads = 0;                     // of each replica; 0: as PlanReplicas chooses
+  std::vector<std::vector<int>> cpus;  // to compute on, for each replica; empty: as PlanReplicas chooses
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
   std::string weight_version = "default";
@@ -117,13 +118,21 @@ struct EngineStats {
   int64_t steps = 0;
   std::vector<PrefillProgress> prefilling;  // long prompts under way
   bool paused = false;
-  int64_t held = 0;  // requests held back by a pause or a weight update; sched.waiting counts them, too
+  int64_t held = 0;       // requests held back by a pause or a weight update; sched.waiting and its tokens count them, too
+  int64_t compiling = 0;  // requests whose grammar is being compiled
 };
 
-// What a watchdog looks at: a busy engine whose count stays the same for long hangs.
+// What a watchdog looks at: a busy engine whose count of rounds stays the same for long hangs.
 struct EngineBeat {
+  uint64_t rounds = 0;  // of the loop: messages, a step if there is one to make
   uint64_t steps_begun = 0;
-  bool busy = false;  // in a step
+  bool busy = false;  // not asleep
+};
+
+// What has been submitted and has not ended, counted at once.
+struct EngineLoad {
+  int64_t requests = 0;
+  int64_t tokens = 0;  // prompts as submitted, and output so far
 };
 
 // Owns the engine thread, the scheduler, the caches and the model.
@@ -131,6 +140,11 @@ class Engine {
  public:
   // Loads the model and starts the engine thread. Errors name file, tensor, option.
   static Result<std::unique_ptr<Engine>> Create(EngineConfig config);
+  // config.dp_size engines on the same weights. Their requests have different ids, see RankOf, and their rids are unique among all of them.
+  // They are destroyed in any order.
+  static Result<std::vector<std::unique_ptr<Engine>>> CreateReplicas(EngineConfig config);
+  // Which of `replicas` engines gave this id.
+  static int RankOf(RequestId id, int replicas) { return static_cast<int>((Index(id) - 1) % static_cast<uint64_t>(replicas)); }
   ~Engine();  // aborts what is left ("Server is shutting down", 503), joins
 
   // Thread: any. Errors: kInvalidArgument (empty prompt, id outside the vocabulary, too long, duplicate rid), kExhausted (inbox full),
@@ -147,14 +161,17 @@ class Engine {
   // Thread: any. See each request's type. `done` is called once, on the engine thread, at the latest when the engine ends.
   void Control(ControlRequest request, ControlDone done);
 
-  // No new requests from now on (kUnavailable); true when everything in flight has ended before the deadline.
+  // No new requests from now on (kUnavailable); true when everything in flight, of all replicas, has ended before the deadline.
   bool Drain(std::chrono::milliseconds timeout);
 
-  const EngineInfo& info() const;    // Thread: any; stays valid as long as the engine, but a weight update brings a new one
-  EngineBeat beat() const;           // Thread: any
-  EngineStats stats() const;         // Thread: any; a snapshot
+  const EngineInfo& info() const;  // Thread: any; stays valid as long as the engine, but a weight update brings a new one
+  EngineBeat beat() const;         // Thread: any
+  EngineStats stats() const;       // Thread: any; a snapshot
+  EngineLoad load() const;         // Thread: any
+  // For a watchdog that has seen it hang: ends the process through a crash report with the engine thread's stack. Thread: any.
+  void Crash();
   const EngineProbe& probe() const;  // lives as long as the engine
-  Profiler& profiler();              // likewise
+  Profiler& profiler();              // likewise; one for all replicas
   std::shared_ptr<const Tokenizer> tokenizer() const;
   const std::string& chat_template() const;  // "" if the model has none
 

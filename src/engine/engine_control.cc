@@ -31,6 +31,7 @@ Engine::Impl::Answer Engine::Impl::Do(PauseGeneration& pause, ControlDone&) {
 
 Engine::Impl::Answer Engine::Impl::Do(ContinueGeneration&, ControlDone&) {
   Continue();
+  WhenIdle();  // as after a pause
   return std::string();
 }
 
@@ -51,57 +52,83 @@ void Engine::Impl::ReleaseHeld() {
 }
 
 Engine::Impl::Answer Engine::Impl::Do(UpdateWeights& update, ControlDone& done) {
-  if (weights_update_ != nullptr) return Error{Code::kUnavailable, "Another weight update is under way."};
-  LOG_INFO("Loading new weights from {}", update.model_path);
+  if (update.shared == nullptr) update.shared = std::make_shared<WeightsUpdate>(1);
+  if (update_) {
+    const Error busy{Code::kUnavailable, "Another weight update is under way."};
+    update.shared->Vote(busy);
+    return busy;
+  }
+  if (rank_ == 0) LOG_INFO("Loading new weights from {}", update.model_path);
   const int threads = loaded_.info.threads;
-  weights_update_ = std::make_unique<WeightsUpdate>(std::move(update), config_, loaded_.model->shape(),
-                                                    Runner::ScratchBytes(*loaded_.model, threads), threads, std::move(done), [this] {
-                                                      weights_ready_.store(true);
-                                                      Post(WakeMessage{});
-                                                    });
-  weights_update_->abort_before = next_id_.load();
+  const size_t scratch = Runner::ScratchBytes(*loaded_.model, threads);
+  update_ = PendingUpdate{.asked = update, .done = std::move(done), .abort_before = next_id_.load()};
+  UpdateWeights asked = update;
+  asked.shared = nullptr;  // it will own the thread that keeps this
+  update.shared->Join(
+      rank_,
+      [asked, config = config_, shape = loaded_.model->shape(), scratch, threads] {
+        return LoadNewWeights(asked, config, shape, scratch, threads);
+      },
+      [this] {
+        weights_ready_.store(true);
+        Post(WakeMessage{});
+      });
   return {};
 }
 
-// The new weights are there. Waits until nobody depends on the old ones: newcomers are held back while those who run finish.
+// The new weights are there, or the verdict on them. Waits until nobody depends on the old ones: newcomers are held back while those who
+// run finish, here and in the other replicas.
 void Engine::Impl::ExchangeWeights() {
-  WeightsUpdate& update = *weights_update_;
-  if (update.result().ok() && !paused_) {
-    if (update.asked.abort_all_requests) {
+  WeightsUpdate& shared = *update_->asked.shared;
+  weights_ready_.store(false);
+  const WeightsUpdate::Loaded* loaded = shared.loaded();
+  if (loaded == nullptr) return;  // another replica cannot take part; that is said when the loading has ended
+  weights_ready_.store(true);
+  if (loaded->ok() && !paused_) {
+    if (update_->asked.abort_all_requests) {
       for (const auto& [id, active] : active_)
-        if (id < update.abort_before) scheduler_->Abort(active->id(), Finish::Abort("Aborted"));
+        if (id < update_->abort_before) scheduler_->Abort(active->id(), Finish::Abort("Aborted"));
       End(scheduler_->SweepAborts());
     }
-    if (!scheduler_->idle()) return;
+    if (!scheduler_->idle() && (!shared.verdict() || shared.verdict()->ok())) return;
   }
-  const Status done = TryExchangeWeights();
-  const std::unique_ptr<WeightsUpdate> ended = std::move(weights_update_);
+  if (!std::exchange(update_->voted, true)) shared.Vote(MayExchangeWeights());
+  const std::optional<Status> verdict = shared.verdict();
+  if (!verdict) return;
+  if (verdict->ok() && update_->asked.flush_cache && scheduler_->holds_pages()) return;  // only since it voted: they will go
+  const PendingUpdate ended = *std::exchange(update_, {});
+  shared.Leave(rank_, Internal("left"));
   weights_ready_.store(false);
-  if (!done.ok()) LOG_ERROR("The weights stay as they are: {}", done.error().message);
-  ended->done(done.ok() ? Result<std::string>("Succeeded to update model weights.") : Result<std::string>(done.error()));
+  if (verdict->ok())
+    TakeWeights(**loaded, ended.asked);
+  else
+    LOG_ERROR("The weights stay as they are: {}", verdict->error().message);
+  ended.done(verdict->ok() ? Result<std::string>("Succeeded to update model weights.") : Result<std::string>(verdict->error()));
   ReleaseHeld();
 }
 
-Status Engine::Impl::TryExchangeWeights() {
-  WeightsUpdate& update = *weights_update_;
-  if (!update.result().ok()) return update.result().error();
-  if (update.asked.flush_cache && scheduler_->holds_pages())
+Status Engine::Impl::MayExchangeWeights() {
+  const WeightsUpdate::Loaded& loaded = *update_->asked.shared->loaded();
+  if (!loaded.ok()) return loaded.error();
+  if (update_->asked.flush_cache && scheduler_->holds_pages())
     return InvalidArgument(
         "flush_cache: requests that are paused in place hold KV cache of the old weights. Pause with mode \"retract\" or \"abort\", or "
         "send flush_cache: false.");
-  std::unique_ptr<Model> old = std::move(loaded_.model);
-  loaded_.model = *std::move(update.result());
-  loaded_.runner->Use(*loaded_.model);
-  if (update.asked.flush_cache) loaded_.cache->Flush();
+  return {};
+}
+
+void Engine::Impl::TakeWeights(const std::shared_ptr<const Model>& model, const UpdateWeights& asked) {
+  loaded_.runner->Use(*model);
+  loaded_.model = model;
+  if (asked.flush_cache) loaded_.cache->Flush();
   EngineInfo info = *info_.load();
-  info.model_path = update.asked.model_path;
-  info.served_model_name = update.asked.model_path;
+  info.model_path = asked.model_path;
+  info.served_model_name = asked.model_path;
   ++info.weight_updates;
-  if (update.asked.weight_version) info.weight_version = *update.asked.weight_version;
+  if (asked.weight_version) info.weight_version = *asked.weight_version;
   info.weight_bytes = loaded_.model->weight_bytes();
   ChangeInfo(std::move(info));
-  LOG_INFO("New weights from {}", update.asked.model_path);
-  return {};
+  LOG_INFO("New weights from {}", asked.model_path);
 }
 
 Engine::Impl::Answer Engine::Impl::Do(SetWeightVersion& set, ControlDone&) {

@@ -8,7 +8,7 @@
 #include <new>
 #include <thread>
 
-#include "engine/allocation_hook.h"
+#include "base/allocation_hook.h"
 #include "engine/engine_test_kit.h"
 #include "engine/weights_update.h"
 

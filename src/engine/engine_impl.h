@@ -2,7 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fmt/format.h>
+
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -34,6 +37,7 @@ namespace sgl {
 struct SubmitMessage {
   RequestId id;
   std::string rid;
+  int64_t load_tokens;  // counted in load_tokens_
   GenerateRequest request;
   Sink sink;
   std::vector<Regex> stop_regex;
@@ -60,17 +64,47 @@ struct ControlMessage {
   ControlDone done;
 };
 struct WakeMessage {};
+// This replica's part in an update of the weights.
+struct PendingUpdate {
+  UpdateWeights asked;
+  ControlDone done;
+  uint64_t abort_before = 0;  // with asked.abort_all_requests: requests with smaller ids
+  bool voted = false;
+};
 constexpr int kCompileThreads = 1;
 using Message = std::variant<WakeMessage, SubmitMessage, AbortMessage, FlushMessage, ControlMessage>;
 
+// The rids of all living requests, of all replicas. Thread: any.
+class LivingRids {
+ public:
+  bool Add(const std::string& rid);  // false: one such is alive
+  void Remove(const std::string& rid);
+  bool WaitUntilNone(std::chrono::milliseconds timeout);
+
+ private:
+  Mutex mutex_;  // not a message: Submit must refuse a duplicate before it returns
+  std::unordered_set<std::string> rids_ GUARDED_BY(mutex_);
+  std::condition_variable_any none_;
+};
+
+// What replicas share besides their weights.
+struct ReplicaGroup {
+  LivingRids rids;
+  Profiler profiler;
+};
+
 struct Engine::Impl {
-  explicit Impl(const EngineConfig& config, LoadedModel loaded)
+  Impl(const EngineConfig& config, LoadedModel loaded, int rank, std::shared_ptr<ReplicaGroup> group)
       : config_(config),
+        rank_(rank),
+        group_(std::move(group)),
         loaded_(std::move(loaded)),
         inbox_(static_cast<size_t>(config.max_queued_inbox)),
         scheduler_(std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache)),
         step_log_(config.decode_log_interval) {
     info_.store(&infos_.emplace_back(loaded_.info));
+    next_id_.store(1 + static_cast<uint64_t>(rank));
+    name_ = config.dp_size > 1 ? fmt::format(" DP{}", rank) : "";
     std::random_device entropy;
     seed_base_ = config.random_seed ? static_cast<uint64_t>(*config.random_seed) : (uint64_t{entropy()} << 32 | entropy());
     const EngineInfo& info = loaded_.info;
@@ -110,7 +144,7 @@ struct Engine::Impl {
   void Post(Message message) { (void)inbox_.Push(std::move(message), true); }
   bool Drain(std::chrono::milliseconds timeout);
   Result<std::shared_ptr<PendingGrammar>> StartGrammar(const SamplingParams& sampling);
-  void ForgetRid(const std::string& rid);
+  void Forget(const std::string& rid, int64_t load_tokens);  // it has ended
 
   // ---- engine thread ----
   void Main();
@@ -127,6 +161,7 @@ struct Engine::Impl {
   void RunModel(const StepPlan& plan) REQUIRES(engine_thread);
   void AddWanted(int32_t r, const PlanRow& row, const ActiveRequest& active) REQUIRES(engine_thread);
   void NoteProgress(const StepPlan& plan) REQUIRES(engine_thread);
+  void Deliver(ActiveRequest& active, std::optional<Finish> finish) REQUIRES(engine_thread);
   void End(const std::vector<Ended>& ended) REQUIRES(engine_thread);
   void StartOver(const char* what) REQUIRES(engine_thread);
   void RecoverFrom(const std::exception& error) REQUIRES(engine_thread);
@@ -146,12 +181,17 @@ struct Engine::Impl {
   bool holds_back() const { return paused_ || weights_ready_.load(); }  // newcomers are kept out of the scheduler
   void ReleaseHeld() REQUIRES(engine_thread);
   void ExchangeWeights() REQUIRES(engine_thread);
-  Status TryExchangeWeights() REQUIRES(engine_thread);
+  Status MayExchangeWeights() REQUIRES(engine_thread);
+  void TakeWeights(const std::shared_ptr<const Model>& model, const UpdateWeights& asked) REQUIRES(engine_thread);
   void ChangeInfo(EngineInfo info) REQUIRES(engine_thread) { info_.store(&infos_.emplace_back(std::move(info))); }
   void WhenIdle() REQUIRES(engine_thread);
+  void CopyState(EngineStats& stats) REQUIRES(engine_thread);
   void PublishStats() REQUIRES(engine_thread);
 
   const EngineConfig config_;
+  const int rank_;
+  std::string name_;  // " DP1" in logs and traces; "" if there is one replica
+  const std::shared_ptr<ReplicaGroup> group_;
   LoadedModel loaded_;
   SteadyClock clock_;
   Inbox<Message> inbox_;
@@ -159,15 +199,13 @@ struct Engine::Impl {
 
   std::atomic<bool> stop_{false}, draining_{false};
   std::atomic<uint64_t> next_id_{1};
-  Mutex rids_mutex_;  // not a message: Submit must refuse a duplicate before it returns
-  std::unordered_set<std::string> rids_ GUARDED_BY(rids_mutex_);
-  std::condition_variable_any all_ended_;
+  std::atomic<int64_t> load_requests_{0}, load_tokens_{0};
   mutable Mutex stats_mutex_;  // a snapshot for other threads; copied in and out once a step
   EngineStats stats_ GUARDED_BY(stats_mutex_);
 
   std::deque<EngineInfo> infos_;  // every version stays: readers keep references, and there are few
   std::atomic<const EngineInfo*> info_{nullptr};
-  std::atomic<uint64_t> steps_begun_{0};
+  std::atomic<uint64_t> rounds_{0}, steps_begun_{0};
   std::atomic<bool> busy_{false};
 
   std::shared_ptr<const Vocabulary> vocabulary_;  // null: --grammar-backend none
@@ -181,8 +219,8 @@ struct Engine::Impl {
   TimePoint paused_since_{};
   std::vector<std::pair<SchedRequest, TimePoint>> held_;  // accepted, but kept out of the scheduler
   double sleep_per_step_s_ = 0;
-  std::unique_ptr<WeightsUpdate> weights_update_;
-  std::atomic<bool> weights_ready_{false};  // weights_update_ has its result
+  std::optional<PendingUpdate> update_;
+  std::atomic<bool> weights_ready_{false};  // the update has weights or an error, or a verdict
   std::vector<FlushMessage> flushes_;
   std::vector<Message> messages_;
   std::vector<LogitsRow> wanted_;
@@ -192,10 +230,11 @@ struct Engine::Impl {
   std::vector<Sampled> sampled_;
   std::vector<Ended> ended_;
   std::vector<RequestId> stepped_;
+  std::vector<std::pair<size_t, size_t>> runs_;  // of wanted rows of one request, within one group of logits
   std::vector<std::exception_ptr> task_errors_;
   StepLog step_log_;
   EngineProbe probe_;
-  Profiler profiler_;
+  Profiler& profiler_ = group_->profiler;
   bool was_idle_ = false;
   std::thread thread_;  // last: starts when everything else is there
 };

@@ -100,26 +100,26 @@ std::vector<TokenId> EosIds(const Json& config, const Json& generation, const To
   return ids;
 }
 
-// KV tokens that fit. --max-total-tokens wins; else what --mem-fraction-static leaves after the weights. Left to itself the server is
-// a modest guest: enough for eight full contexts or 131072 tokens, if that much memory is there.
+// KV tokens that fit, for each replica. --max-total-tokens wins; else what --mem-fraction-static leaves after the weights. Left to itself
+// the server is a modest guest: enough for eight full contexts or 131072 tokens, if that much memory is there.
 Result<int64_t> PoolTokens(const EngineConfig& config, const Model& model, int64_t context, int64_t bytes_per_token, size_t scratch) {
   const MemoryBudget memory = ReadMemoryBudget();
-  const int64_t after_scratch = memory.available - static_cast<int64_t>(scratch) - kGiB / 4;
+  const int64_t after_scratch = (memory.available - kGiB / 4) / config.dp_size - static_cast<int64_t>(scratch);
   const auto round_down = [&](int64_t tokens) { return tokens / config.page_size * config.page_size; };
   int64_t tokens = 0;
   if (config.max_total_tokens > 0) {
     tokens = round_down(config.max_total_tokens);
     if (tokens * bytes_per_token > after_scratch)
-      return InvalidArgument(fmt::format("--max-total-tokens {} needs {:.2f} GB for the KV cache, but only {:.2f} GB of memory are left",
+      return InvalidArgument(fmt::format("--max-total-tokens {} needs {:.2f} GB for the KV cache, but only {:.2f} GB of memory are left{}",
                                          config.max_total_tokens, static_cast<double>(tokens * bytes_per_token) / 1e9,
-                                         static_cast<double>(after_scratch) / 1e9));
+                                         static_cast<double>(after_scratch) / 1e9, config.dp_size > 1 ? " for each replica" : ""));
   } else {
     const int64_t reserved = (int64_t{512} + std::max(config.sched.chunked_prefill_size, 2048) * 3 / 2) << 20;
     const double fraction = config.mem_fraction_static > 0
                                 ? config.mem_fraction_static
                                 : std::max(0.1, 1.0 - static_cast<double>(reserved) / static_cast<double>(memory.total));
     const auto budget = static_cast<int64_t>(fraction * static_cast<double>(memory.total)) - model.weight_bytes();
-    tokens = std::min(budget, after_scratch) / bytes_per_token;
+    tokens = std::min(budget / config.dp_size, after_scratch) / bytes_per_token;
     if (config.mem_fraction_static <= 0) tokens = std::min(tokens, std::max<int64_t>(8 * context, 131072));
     tokens = round_down(tokens);
   }
@@ -233,64 +233,94 @@ Result<std::unique_ptr<Model>> LoadWeights(const EngineConfig& config, ThreadPoo
   return MakeModel(model_config, files, pool, {.precision = precision, .progress = {}, .packed_cache_dir = config.packed_cache_dir});
 }
 
-Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
-  LoadedModel loaded;
+namespace {
+
+Status CheckConfig(const EngineConfig& config) {
   TRY_STATUS(CheckForcedIsa());
-  TRY(const WeightPrecision precision, Precision(config.dtype, config.quantization));
-  TRY(const KvType kv_type, CacheType(config.kv_cache_dtype, precision));
   if (config.page_size != 1 && (config.page_size < kKvBlock || config.page_size % kKvBlock != 0 || config.page_size > 1024))
     return InvalidArgument(fmt::format("--page-size must be 1 or a multiple of {} up to 1024, got {}", kKvBlock, config.page_size));
-
   if (config.sched.enable_priority_scheduling && !PolicyKnowsPriority(config.sched.schedule_policy))
     return InvalidArgument(
         fmt::format("--enable-priority-scheduling needs --schedule-policy fcfs or lof, not {}", config.sched.schedule_policy));
+  return {};
+}
 
-  Result<CpuPlan> planned = PlanCpus(ReadCpuFacts(), config.threads, config.cpus);
-  if (!planned.ok()) return std::move(planned).error().In("SGLANG_CPU_OMP_THREADS_BIND");
-  const CpuPlan& plan = *planned;
-  const int threads = plan.threads;
-  LOG_INFO("computing with {}, kernels for {}", plan.why, kernels().isa);
-  loaded.pool = std::make_unique<ThreadPool>(plan);
+Result<std::vector<CpuPlan>> PlanThreads(const EngineConfig& config) {
+  Result<std::vector<CpuPlan>> plans = PlanReplicas(ReadCpuFacts(), config.threads, config.cpus, config.dp_size);
+  if (!plans.ok()) return std::move(plans).error().In("SGLANG_CPU_OMP_THREADS_BIND");
+  for (const CpuPlan& plan : *plans) LOG_INFO("computing with {}, kernels for {}", plan.why, kernels().isa);
+  return plans;
+}
 
+// Every core that will compute helps to load.
+ThreadPool LoadingPool(const std::vector<CpuPlan>& plans) {
+  if (plans.size() == 1) return ThreadPool(plans.front());
+  int threads = 0;
+  for (const CpuPlan& plan : plans) threads += plan.threads;
+  return ThreadPool(threads);
+}
+
+// What is one replica's own.
+Status AddReplica(const EngineConfig& config, const CpuPlan& plan, KvType kv_type, int64_t tokens, LoadedModel& replica) {
+  const ModelShape& shape = replica.model->shape();
+  replica.pool = std::make_unique<ThreadPool>(plan);
+  TRY(KvStore store, KvStore::Allocate(shape.layers, shape.groups, shape.head_width, kv_type, tokens));
+  replica.info.kv_bytes = store.bytes();
+  replica.info.threads = plan.threads;
+  TRY(replica.runner, Runner::Create(*replica.model, std::move(store), config.page_size, *replica.pool));
+  replica.cache = std::make_unique<KvCache>(static_cast<int32_t>(tokens / config.page_size), config.page_size, !config.disable_radix_cache);
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<LoadedModel>> LoadReplicas(const EngineConfig& config) {
+  TRY_STATUS(CheckConfig(config));
+  TRY(const WeightPrecision precision, Precision(config.dtype, config.quantization));
+  TRY(const KvType kv_type, CacheType(config.kv_cache_dtype, precision));
+  TRY(const std::vector<CpuPlan> plans, PlanThreads(config));
+
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string chat_template;
+  EngineInfo info;
   TRY(const ModelFiles files, OpenModel(config.model_path));
   TRY_STATUS(CheckFormat(config, files));
   TRY(const Json model_config, EffectiveConfig(files.config, config.json_model_override_args));
   if (config.tokenizer_path.empty() || config.tokenizer_path == config.model_path) {
-    TRY(loaded.tokenizer, LoadModelTokenizer(files));
-    loaded.chat_template = files.chat_template;
+    TRY(tokenizer, LoadModelTokenizer(files));
+    chat_template = files.chat_template;
   } else {
     TRY(const ModelFiles text_files, OpenModelText(config.tokenizer_path));
-    TRY(loaded.tokenizer, LoadModelTokenizer(text_files));
-    loaded.chat_template = text_files.chat_template;
+    TRY(tokenizer, LoadModelTokenizer(text_files));
+    chat_template = text_files.chat_template;
   }
   const auto load_begin = std::chrono::steady_clock::now();
   if (const std::string why = WhyNoHugePages(); !why.empty())
     LOG_WARNING("no huge pages for weights, KV cache and scratch memory: {}; everything works, at a half of the speed or less", why);
   const int64_t huge_before = HugePageBytes();
-  TRY(loaded.model, MakeModel(model_config, files, *loaded.pool,
-                              {.precision = precision, .progress = ProgressBar(), .packed_cache_dir = config.packed_cache_dir}));
-  loaded.info.load_weights_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - load_begin).count();
-  ReportHugePages(HugePageBytes() - huge_before, loaded.model->weight_bytes());
-  const ModelShape& shape = loaded.model->shape();
-  if (loaded.tokenizer->vocab_size() > shape.vocab_size)
+  {
+    ThreadPool pool = LoadingPool(plans);
+    TRY(model, MakeModel(model_config, files, pool,
+                         {.precision = precision, .progress = ProgressBar(), .packed_cache_dir = config.packed_cache_dir}));
+  }
+  info.load_weights_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - load_begin).count();
+  ReportHugePages(HugePageBytes() - huge_before, model->weight_bytes());
+  const ModelShape& shape = model->shape();
+  if (tokenizer->vocab_size() > shape.vocab_size)
     return InvalidArgument(fmt::format("{}: the tokenizer has ids up to {}, but the model's vocabulary has only {} rows",
-                                       files.path.string(), loaded.tokenizer->vocab_size() - 1, shape.vocab_size));
+                                       files.path.string(), tokenizer->vocab_size() - 1, shape.vocab_size));
 
-  TRY(const int64_t context, ContextLength(config, *loaded.model));
+  TRY(const int64_t context, ContextLength(config, *model));
   const int64_t bytes_per_token = KvStore::BytesPerToken(shape.layers, shape.groups, shape.head_width, kv_type);
-  TRY(const int64_t tokens, PoolTokens(config, *loaded.model, context, bytes_per_token, Runner::ScratchBytes(*loaded.model, threads)));
-  TRY(KvStore store, KvStore::Allocate(shape.layers, shape.groups, shape.head_width, kv_type, tokens));
-  const int64_t kv_bytes = store.bytes();
-  TRY(loaded.runner, Runner::Create(*loaded.model, std::move(store), config.page_size, *loaded.pool));
-  loaded.cache = std::make_unique<KvCache>(static_cast<int32_t>(tokens / config.page_size), config.page_size, !config.disable_radix_cache);
+  TRY(const int64_t tokens, PoolTokens(config, *model, context, bytes_per_token, Runner::ScratchBytes(*model, plans.front().threads)));
 
-  loaded.sched = config.sched;
-  loaded.sched.random_seed = static_cast<uint64_t>(config.random_seed.value_or(0));
-  loaded.sched.context_length = static_cast<int>(context);
-  loaded.sched.max_running_requests =
-      static_cast<int>(std::clamp<int64_t>(config.sched.max_running_requests, 1, std::max<int64_t>(1, tokens / 2)));
+  SchedConfig sched = config.sched;
+  sched.random_seed = static_cast<uint64_t>(config.random_seed.value_or(0));
+  sched.context_length = static_cast<int>(context);
+  const int64_t running = std::max(1, config.sched.max_running_requests / config.dp_size);
+  sched.max_running_requests = static_cast<int>(std::clamp<int64_t>(running, 1, std::max<int64_t>(1, tokens / 2)));
 
-  EngineInfo& info = loaded.info;
   info.model_path = config.model_path;
   info.tokenizer_path = config.tokenizer_path.empty() ? config.model_path : config.tokenizer_path;
   info.served_model_name = config.served_model_name.empty() ? config.model_path : config.served_model_name;
@@ -303,17 +333,26 @@ Result<LoadedModel> LoadEngineModel(const EngineConfig& config) {
   info.radix_cache = !config.disable_radix_cache;
   info.max_total_tokens = tokens;
   info.max_req_input_len = std::min(context - 1, tokens - 1) - 5;
-  info.max_running_requests = loaded.sched.max_running_requests;
+  info.max_running_requests = sched.max_running_requests;
   info.page_size = config.page_size;
-  info.eos_ids = EosIds(model_config, files.generation_config, *loaded.tokenizer);
-  info.weight_bytes = loaded.model->weight_bytes();
-  info.kv_bytes = kv_bytes;
+  info.eos_ids = EosIds(model_config, files.generation_config, *tokenizer);
+  info.weight_bytes = model->weight_bytes();
   info.generation_config = files.generation_config;
   info.kv_bytes_per_token = bytes_per_token;
   MeasureWeights(files, info);
   info.isa = kernels().isa;
-  info.threads = threads;
-  return loaded;
+
+  std::vector<LoadedModel> replicas;
+  for (const CpuPlan& plan : plans) {
+    LoadedModel& replica = replicas.emplace_back();
+    replica.model = model;
+    replica.tokenizer = tokenizer;
+    replica.chat_template = chat_template;
+    replica.sched = sched;
+    replica.info = info;
+    TRY_STATUS(AddReplica(config, plan, kv_type, tokens, replica));
+  }
+  return replicas;
 }
 
 }  // namespace sgl

@@ -1,8 +1,9 @@
-// Start-up: from a model path and options to everything the loop needs.
+// Start-up: from a model path and options to everything the loops of all replicas need.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -12,9 +13,10 @@
 
 namespace sgl {
 
+// One replica.
 struct LoadedModel {
   std::unique_ptr<ThreadPool> pool;
-  std::unique_ptr<Model> model;
+  std::shared_ptr<const Model> model;  // all replicas read the same
   std::unique_ptr<Runner> runner;
   std::unique_ptr<KvCache> cache;
   std::shared_ptr<const Tokenizer> tokenizer;
@@ -23,7 +25,8 @@ struct LoadedModel {
   EngineInfo info;
 };
 
-Result<LoadedModel> LoadEngineModel(const EngineConfig& config);
+// config.dp_size of them.
+Result<std::vector<LoadedModel>> LoadReplicas(const EngineConfig& config);
 // Only the model at config.model_path, with the options that concern weights.
 Result<std::unique_ptr<Model>> LoadWeights(const EngineConfig& config, ThreadPool& pool);
 

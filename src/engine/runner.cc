@@ -17,13 +17,13 @@ size_t Runner::ScratchBytes(const Model& model, int threads) {
   return hidden + logits + model.ScratchBytes(kPassTokens, threads) + 65536;
 }
 
-Result<std::unique_ptr<Runner>> Runner::Create(Model& model, KvStore store, int32_t page_size, ThreadPool& pool) {
+Result<std::unique_ptr<Runner>> Runner::Create(const Model& model, KvStore store, int32_t page_size, ThreadPool& pool) {
   TRY(Arena arena, Arena::Allocate(ScratchBytes(model, pool.threads())));
   return std::unique_ptr<Runner>(new Runner(model, std::move(store), page_size, pool, std::move(arena)));
 }
 
-Runner::Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena)
-    : model_(&model), store_(std::move(store)), page_size_(page_size), arena_(std::move(arena)), ctx_{pool, arena_} {
+Runner::Runner(const Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena)
+    : model_(&model), store_(std::move(store)), page_size_(page_size), arena_(std::move(arena)), ctx_{pool, arena_, schedule_} {
   for (int i = 0; i < model.shape().layers; ++i) layers_.push_back(store_.layer(i));
 }
 

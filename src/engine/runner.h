@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "kv/kv_store.h"
+#include "layers/attention_schedule.h"
 #include "layers/context.h"
 #include "models/model.h"
 #include "sched/scheduler.h"
@@ -28,12 +29,12 @@ class Runner {
   static constexpr int32_t kPassTokens = 512;
   static constexpr int32_t kLogitsRows = 64;  // logits that exist at the same time
 
-  static Result<std::unique_ptr<Runner>> Create(Model& model, KvStore store, int32_t page_size, ThreadPool& pool);
+  static Result<std::unique_ptr<Runner>> Create(const Model& model, KvStore store, int32_t page_size, ThreadPool& pool);
   // Bytes that Create will take besides the store.
   static size_t ScratchBytes(const Model& model, int threads);
 
   // From now on this model, whose shape and ScratchBytes are no larger than the first one's.
-  void Use(Model& model) { model_ = &model; }
+  void Use(const Model& model) { model_ = &model; }
 
   // use(first, hidden, logits): hidden [count, D] and logits [count, V] of wanted[first, first + count), in order; logits may be
   // overwritten, and hold nothing where they are not wanted. wanted: ascending by (row, offset). embeds: one per plan row, or none at all;
@@ -48,7 +49,7 @@ class Runner {
   }
 
  private:
-  Runner(Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
+  Runner(const Model& model, KvStore store, int32_t page_size, ThreadPool& pool, Arena arena);
   void Append(const PlanRow& row, int32_t from, int32_t count, Mat<const float> embeds);
   struct ErasedUse {
     void (*call)(const void* use, size_t first, Mat<const float> hidden, Mat<float> logits);
@@ -58,11 +59,12 @@ class Runner {
   void ClearPass();
   void RunPass(std::span<const LogitsRow> wanted, size_t first_wanted, ErasedUse use);
 
-  Model* model_;
+  const Model* model_;
   KvStore store_;
   std::vector<KvLayer> layers_;
   int32_t page_size_;
   Arena arena_;
+  AttentionSchedule schedule_;
   RunContext ctx_;
   Step step_;
 };

@@ -20,8 +20,8 @@ void StepLog::Record(const StepPlan& plan, const SchedStats& stats, TimePoint be
   if (prefill_sequences > 0) {
     LOG_INFO(
         "Prefill batch, #new-seq: {}, #new-token: {}, #cached-token: {}, token usage: {:.2f}, #running-req: {}, #queue-req: {}, "
-        "cpu graph: False, input throughput (token/s): {:.2f}",
-        prefill_sequences, prefill_tokens, cached_tokens, usage, stats.running, stats.waiting,
+        "#pending-token: {}, cpu graph: False, input throughput (token/s): {:.2f}",
+        prefill_sequences, prefill_tokens, cached_tokens, usage, stats.running, stats.waiting, stats.pending_tokens,
         static_cast<double>(prefill_tokens) / std::max(Seconds(end - begin), 1e-9));
   }
   if (decoded == 0) return;

@@ -30,16 +30,16 @@ Status CheckSameShape(const ModelShape& now, const ModelShape& wanted) {
   return {};
 }
 
-Result<std::unique_ptr<Model>> Load(const EngineConfig& config, const ModelShape& shape, size_t scratch_bytes, int threads) {
-  ThreadPool pool(1);  // the compute threads belong to the engine
+WeightsUpdate::Loaded Load(const EngineConfig& config, const ModelShape& shape, size_t scratch_bytes, int threads) {
+  ThreadPool pool(1);  // the compute threads belong to the engines
   FileFaultGuard guard;
   Result<std::unique_ptr<Model>> model = LoadWeights(config, pool);
   if (guard.happened()) return InvalidArgument(fmt::format("{}: a file became shorter while it was read", config.model_path));
-  if (!model.ok()) return model;
+  if (!model.ok()) return model.error();
   if (Status same = CheckSameShape((*model)->shape(), shape); !same.ok()) return std::move(same).error().In(config.model_path);
   if (Runner::ScratchBytes(**model, threads) > scratch_bytes)
     return InvalidArgument(fmt::format("{}: the new model needs more working memory than the running one", config.model_path));
-  return model;
+  return std::shared_ptr<const Model>(*std::move(model));
 }
 
 // A tensor of a model under its Hugging Face name.
@@ -76,24 +76,64 @@ Result<Found> FindTensor(const std::string& model_path, std::string name) {
 
 }  // namespace
 
-WeightsUpdate::WeightsUpdate(UpdateWeights wanted, EngineConfig config, ModelShape shape, size_t scratch_bytes, int threads,
-                             ControlDone when_done, std::function<void()> ready)
-    : asked(std::move(wanted)), done(std::move(when_done)), result_(Internal("not loaded yet")) {
-  config.model_path = asked.model_path;
-  config.load_format = asked.load_format;
-  thread_ = std::thread([this, config = std::move(config), shape = std::move(shape), scratch_bytes, threads, ready = std::move(ready)] {
+WeightsUpdate::~WeightsUpdate() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void WeightsUpdate::Join(int rank, std::function<Loaded()> load, std::function<void()> wake) {
+  std::lock_guard lock(mutex_);
+  const auto& mine = wakes_.emplace(rank, std::move(wake)).first->second;
+  if (loaded_) mine();
+  if (thread_.joinable()) return;
+  thread_ = std::thread([this, load = std::move(load)] {
     pthread_setname_np(pthread_self(), "weights");
     LowerThreadPriority();
-    try {
-      result_ = Load(config, shape, scratch_bytes, threads);
-    } catch (const std::exception& e) {  // memory for two models may not be there
-      result_ = Internal(fmt::format("loading {} failed: {}", config.model_path, e.what()));
-    }
-    ready();
+    Loaded loaded = load();
+    std::lock_guard inner(mutex_);
+    loaded_.emplace(std::move(loaded));
+    WakeAll();
   });
 }
 
-WeightsUpdate::~WeightsUpdate() { thread_.join(); }
+void WeightsUpdate::WakeAll() {
+  for (const auto& [rank, wake] : wakes_) wake();
+}
+
+const WeightsUpdate::Loaded* WeightsUpdate::loaded() const {
+  std::lock_guard lock(mutex_);
+  return loaded_ ? &*loaded_ : nullptr;
+}
+
+void WeightsUpdate::Vote(const Status& status) {
+  std::lock_guard lock(mutex_);
+  if (worst_.ok()) worst_ = status;
+  if (--missing_ <= 0 || !status.ok()) WakeAll();
+}
+
+std::optional<Status> WeightsUpdate::verdict() const {
+  std::lock_guard lock(mutex_);
+  if (missing_ > 0 && worst_.ok()) return {};
+  return worst_;
+}
+
+void WeightsUpdate::Leave(int rank, const Error& why) {
+  std::lock_guard lock(mutex_);
+  wakes_.erase(rank);
+  if (missing_ <= 0) return;
+  if (worst_.ok()) worst_ = why;
+  WakeAll();
+}
+
+WeightsUpdate::Loaded LoadNewWeights(const UpdateWeights& asked, EngineConfig config, const ModelShape& shape, size_t scratch_bytes,
+                                     int threads) {
+  config.model_path = asked.model_path;
+  config.load_format = asked.load_format;
+  try {
+    return Load(config, shape, scratch_bytes, threads);
+  } catch (const std::exception& e) {  // memory for two models may not be there
+    return Internal(fmt::format("loading {} failed: {}", config.model_path, e.what()));
+  }
+}
 
 Result<Json> WeightByName(const std::string& model_path, const std::string& name, int64_t truncate_size) {
   FileFaultGuard guard;

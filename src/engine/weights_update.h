@@ -2,7 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,26 +17,42 @@
 
 namespace sgl {
 
-// Thread: engine; one at a time. Joins its thread when destroyed.
+// One update, shared by the replicas that take part: loads the weights once, then collects a vote of each. Only when all are ready does
+// anybody exchange its weights. Thread: any.
 class WeightsUpdate {
  public:
-  // Starts loading `asked.model_path` with `config`'s options; `ready` is called on the loading thread when the result is there.
-  // shape: the new model must have the same. scratch_bytes: what the runner's arena holds.
-  WeightsUpdate(UpdateWeights wanted, EngineConfig config, ModelShape shape, size_t scratch_bytes, int threads, ControlDone when_done,
-                std::function<void()> ready);
-  ~WeightsUpdate();
+  using Loaded = Result<std::shared_ptr<const Model>>;
 
-  // Once `ready` was called.
-  Result<std::unique_ptr<Model>>& result() { return result_; }
+  explicit WeightsUpdate(int replicas) : missing_(replicas) {}
+  ~WeightsUpdate();  // waits for the loading
 
-  const UpdateWeights asked;
-  const ControlDone done;
-  uint64_t abort_before = 0;  // with asked.abort_all_requests: requests with smaller ids
+  // A replica takes part. The first one starts the loading: load runs on a thread of its own. wake: called, from whatever thread, when the
+  // weights are there and when the verdict is; never after Leave.
+  void Join(int rank, std::function<Loaded()> load, std::function<void()> wake);
+  // What was loaded; null: not yet.
+  const Loaded* loaded() const;
+  // Once by every replica: it is ready, or why it cannot. Those that cannot even join vote, too.
+  void Vote(const Status& status);
+  // Nothing: some votes are missing. Else all are ready, or what the first one that is not says.
+  std::optional<Status> verdict() const;
+  // The replica is about to end; if the verdict is still open this is its vote.
+  void Leave(int rank, const Error& why);
 
  private:
-  Result<std::unique_ptr<Model>> result_;
+  void WakeAll();
+
+  mutable std::mutex mutex_;  // held for a look, or while replicas are woken
+  int missing_;
+  Status worst_;
+  std::optional<Loaded> loaded_;
+  std::map<int, std::function<void()>> wakes_;
   std::thread thread_;
 };
+
+// The model at asked.model_path with `config`'s options. shape: it must have the same. scratch_bytes: what its passes may take at most with
+// so many threads. Takes long.
+WeightsUpdate::Loaded LoadNewWeights(const UpdateWeights& asked, EngineConfig config, const ModelShape& shape, size_t scratch_bytes,
+                                     int threads);
 
 // One tensor of the model at `model_path`, as float32, cut to the first `truncate_size` entries of its first dimension; a number, or lists
 // of lists of numbers. name: as in Hugging Face checkpoints. Thread: any. Errors: no such tensor, with names that are near.

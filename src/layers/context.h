@@ -80,10 +80,13 @@ class ArenaScope {
   size_t mark_;
 };
 
+class AttentionSchedule;
+
 // Thread: engine (worker 0 of the pool). Lives as long as the runner.
 struct RunContext {
   ThreadPool& pool;
   Arena& arena;
+  AttentionSchedule& schedule;  // of the pass under way; it keeps its memory
 };
 
 // Calls job(row_begin, row_end) over [0, rows) in parallel, in pieces of at least `grain` rows. Rows are independent of one another.

@@ -31,8 +31,8 @@ class Decoder final : public Model {
   Status Load(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options);
   int64_t weight_bytes() const override { return weight_bytes_; }
   size_t ScratchBytes(int64_t max_rows, int threads) const override;
-  void Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) override;
-  void Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) override;
+  void Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) const override;
+  void Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) const override;
 
  private:
   DecoderConfig config_;
@@ -42,7 +42,6 @@ class Decoder final : public Model {
   Linear head_;  // unused when tied
   Buffer memory_;
   int64_t weight_bytes_ = 0;
-  AttentionSchedule schedule_;
 };
 
 Status Decoder::Load(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options) {
@@ -82,19 +81,19 @@ size_t Decoder::ScratchBytes(int64_t max_rows, int threads) const {
   return shared + std::max(attention, GatedMlp::ScratchBytes(max_rows, shape_.width, config_.mlp_width));
 }
 
-void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) {
+void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) const {
   ArenaScope scope(ctx.arena);
   const int64_t rows = step.size(), width = shape_.width;
   const Mat<float> x = ctx.arena.TakeMat<float>(rows, width);
   const Mat<float> cos_sin = ctx.arena.TakeMat<float>(rows, config_.rope.rotary());
   config_.rope.Angles(ctx, step.positions, cos_sin);
-  schedule_.Clear();  // a new step: the first layer makes its schedule
+  ctx.schedule.Clear();  // a new step: the first layer makes its schedule
 
   embed_.Lookup(ctx, step.tokens, x);
   for (const auto& [row, values] : step.embeds) std::copy_n(values, width, x.row(row));
   for (size_t i = 0; i < layers_.size(); ++i) {
     const DecoderLayer& layer = layers_[i];
-    layer.attention.Forward(ctx, step, kv[i], cos_sin, schedule_, {x, layer.norm_attention}, x, true);
+    layer.attention.Forward(ctx, step, kv[i], cos_sin, ctx.schedule, {x, layer.norm_attention}, x, true);
     layer.mlp.Forward(ctx, {x, layer.norm_mlp}, x, true);
   }
   for (size_t r = 0; r < step.hidden_rows.size(); ++r) {
@@ -103,7 +102,7 @@ void Decoder::Forward(RunContext& ctx, const Step& step, std::span<const KvLayer
   }
 }
 
-void Decoder::Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) {
+void Decoder::Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) const {
   (config_.tied ? embed_.as_head() : head_).Forward(ctx, hidden, logits);
 }
 

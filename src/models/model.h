@@ -30,7 +30,8 @@ struct ModelShape {
   int64_t context_length = 0;  // positions the model was made for
 };
 
-// Thread: engine. Lives as long as Engine.
+// Weights, and what to do with them. Reading only: the engines of several replicas share one, each on its own thread. Lives as long as the
+// last of them uses it.
 class Model {
  public:
   virtual ~Model() = default;
@@ -41,9 +42,9 @@ class Model {
 
   // hidden [R, D] = the final hidden states (after the last norm) of rows step.hidden_rows. kv: one KvLayer per layer; writes the step's
   // keys and values into it.
-  virtual void Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) = 0;
+  virtual void Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) const = 0;
   // logits [R, V] of hidden states [R, D].
-  virtual void Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) = 0;
+  virtual void Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) const = 0;
 
  protected:
   ModelShape shape_;

@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "kv/kv_store.h"
+#include "layers/attention_schedule.h"
 #include "models/model.h"
 
 namespace sgl {
@@ -104,7 +105,8 @@ class Harness {
         step.slots.push_back(table[static_cast<size_t>(pos / page_size_)] * page_size_ + pos % page_size_);
       }
     }
-    RunContext ctx{pool_, *arena_};
+    AttentionSchedule schedule;
+    RunContext ctx{pool_, *arena_, schedule};
     ArenaScope scope(*arena_);
     const ModelShape& s = model_->shape();
     const Mat<float> hidden = arena_->TakeMat<float>(step.size(), s.width);

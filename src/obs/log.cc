@@ -11,6 +11,7 @@
 namespace sgl {
 namespace {
 
+thread_local std::string prefix;
 std::atomic<LogLevel> threshold{LogLevel::kInfo};
 
 // https://no-color.org, https://bixense.com/clicolors
@@ -30,6 +31,8 @@ struct LevelStyle {
 constexpr LevelStyle kStyles[] = {{"DEBUG", "\033[2m"}, {"INFO", ""}, {"WARNING", "\033[33m"}, {"ERROR", "\033[31m"}};
 
 }  // namespace
+
+void SetLogPrefix(std::string_view text) { prefix = text; }
 
 void SetLogLevel(LogLevel level) { threshold.store(level); }
 
@@ -57,8 +60,9 @@ void LogLine(LogLevel level, std::string_view text) {
   std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &local);
   const LevelStyle& style = kStyles[static_cast<int>(level)];
   const bool colour = Coloured() && *style.colour != '\0';
-  std::string line = fmt::format("{}[{}] {}{}{}{}\n", colour ? style.colour : "", stamp, level >= LogLevel::kWarning ? style.name : "",
-                                 level >= LogLevel::kWarning ? " " : "", text, colour ? "\033[0m" : "");
+  std::string line =
+      fmt::format("{}[{}{}] {}{}{}{}\n", colour ? style.colour : "", stamp, prefix, level >= LogLevel::kWarning ? style.name : "",
+                  level >= LogLevel::kWarning ? " " : "", text, colour ? "\033[0m" : "");
   for (std::string_view rest = line; !rest.empty();) {
     const ssize_t written = write(STDERR_FILENO, rest.data(), rest.size());
     if (written <= 0) return;  // nobody reads our log: not a reason to stop serving

@@ -12,6 +12,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 void SetLogLevel(LogLevel level);
 bool SetLogLevel(std::string_view name);  // debug, info, warning, error, critical; false if unknown
 bool LogEnabled(LogLevel level);
+// Stands behind the time of every line that this thread logs: " DP1".
+void SetLogPrefix(std::string_view prefix);
 // One line "[2026-01-31 12:00:00] INFO  text", written with a single write(2). Thread: any.
 void LogLine(LogLevel level, std::string_view text);
 

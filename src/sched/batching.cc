@@ -60,6 +60,7 @@ void Scheduler::Impl::AddRow(LiveRequest& r, size_t count, bool prefill, int64_t
   if (!prefill) return;
   ++prefill_rows;
   if (partial == &r) partial = nullptr;
+  if (r.stage == Stage::kWaiting) CountWaiting(r, -1);
   if (row.sample) {
     r.stage = Stage::kRunning;
     running.push_back(&r);

@@ -66,6 +66,8 @@ struct Scheduler::Impl {
   std::vector<LiveRequest*> waiting;  // see GoesFirst
   std::vector<LiveRequest*> running;  // in the order they began to decode
   LiveRequest* partial = nullptr;
+  int64_t waiting_tokens = 0;  // of those in kWaiting
+  int waiting_retracted = 0;   // likewise
   int pending_aborts = 0;
   TimePoint oldest_queued = TimePoint::max();  // nobody has waited longer (a bound, refreshed by scans)
   uint64_t arrivals = 0;
@@ -90,6 +92,7 @@ struct Scheduler::Impl {
   int64_t Importance(std::optional<int64_t> priority) const;
   bool MakeRoomInQueue(int64_t importance);
   void Enqueue(LiveRequest& r, TimePoint now);
+  void CountWaiting(const LiveRequest& r, int by);
   void Take(LiveRequest& r, PrefixMatch match);
   void Release(LiveRequest& r, bool insert);
   void Share(LiveRequest& r);

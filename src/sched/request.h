@@ -67,6 +67,7 @@ struct GenerateRequest {
   // Final hidden states to give back. kLast: of the last prompt token, in place of sampling (embeddings; max_new_tokens is 0).
   enum class Hidden { kNone, kAll, kLast } hidden = Hidden::kNone;
   std::shared_ptr<const std::vector<float>> input_embeds;  // [prompt.size(), D] instead of the prompt's own embeddings
+  std::optional<int> dp_rank;                              // the data-parallel replica to go to; nothing: the balancer's choice
   bool progress = false;                                   // tell how far a long prompt has come
   bool internal = false;                                   // health probe: not logged
 };

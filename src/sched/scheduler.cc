@@ -76,9 +76,16 @@ bool Scheduler::Impl::MakeRoomInQueue(int64_t importance) {
 // Into the queue, at its place: a retracted request goes in front of those that came after it.
 void Scheduler::Impl::Enqueue(LiveRequest& r, TimePoint now) {
   r.stage = Stage::kWaiting;
+  CountWaiting(r, 1);
   r.queued_at = now;
   oldest_queued = std::min(oldest_queued, now);
   waiting.insert(std::upper_bound(waiting.begin(), waiting.end(), &r, GoesFirst), &r);
+}
+
+// It enters (1) or leaves (-1) Stage::kWaiting.
+void Scheduler::Impl::CountWaiting(const LiveRequest& r, int by) {
+  waiting_tokens += by * static_cast<int64_t>(r.tokens.size());
+  if (r.retractions > 0) waiting_retracted += by;
 }
 
 // Makes a match the request's own, so that its pages stay.
@@ -136,6 +143,7 @@ void Scheduler::Impl::End(LiveRequest& r, Finish finish, std::vector<Ended>& end
   CHECK(r.stage != Stage::kEnded && "ended twice");
   if (r.holding) Release(r, insert);
   if (r.pending) --pending_aborts;
+  if (r.stage == Stage::kWaiting) CountWaiting(r, -1);
   r.stage = Stage::kEnded;
   somebody_ended = true;
   last_ended.emplace_back(r.id, r.retractions);
@@ -344,6 +352,13 @@ SchedStats Scheduler::stats() const {
   SchedStats s;
   s.running = m.running_count();
   s.waiting = static_cast<int>(m.waiting.size());
+  s.retracted = m.waiting_retracted;
+  s.waiting_tokens = s.pending_tokens = m.waiting_tokens;
+  if (m.partial != nullptr) {
+    s.pending_tokens += static_cast<int64_t>(m.partial->tokens.size() - m.partial->computed);
+    for (size_t i = 0; i < m.plan.rows.size(); ++i)
+      if (m.plan_requests[i] == m.partial) s.pending_tokens -= static_cast<int64_t>(m.plan.rows[i].tokens.size());
+  }
   s.total_tokens = int64_t{m.cache.total_pages()} * m.page_size();
   s.used_tokens = s.total_tokens - m.room_pages() * m.page_size();
   s.retractions = m.retractions;
@@ -366,6 +381,8 @@ void Scheduler::CheckInvariants() const {
   m.cache.CheckInvariants();
   int64_t held = 0, locks = 0;
   size_t partials = 0, pending = 0;
+  int64_t waiting_tokens = 0;
+  int retracted = 0;
   const size_t in_lists = m.running.size() + m.waiting.size() + (m.partial != nullptr ? 1 : 0);
   std::vector<bool> seen(static_cast<size_t>(m.cache.total_pages()));
   for (const auto& [id, r] : m.requests) {
@@ -374,6 +391,8 @@ void Scheduler::CheckInvariants() const {
     partials += r->stage == Stage::kPartial ? 1 : 0;
     pending += r->pending ? 1 : 0;
     if (!r->holding) {
+      waiting_tokens += static_cast<int64_t>(r->tokens.size());
+      retracted += r->retractions > 0;
       CHECK(r->pages.empty() && r->node == nullptr && r->shared == 0 && r->computed == 0);
       continue;
     }
@@ -391,6 +410,7 @@ void Scheduler::CheckInvariants() const {
   CHECK(locks == m.cache.locks() && "locks of the tree");
   CHECK(in_lists == m.requests.size() && "a request in no list or in two");
   CHECK(partials <= 1 && static_cast<int>(pending) == m.pending_aborts);
+  CHECK(waiting_tokens == m.waiting_tokens && retracted == m.waiting_retracted && "the queue is not what it is said to be");
   CHECK(std::is_sorted(m.waiting.begin(), m.waiting.end(), Impl::GoesFirst));
 }
 

@@ -89,6 +89,9 @@ struct Ended {
 
 struct SchedStats {
   int running = 0, waiting = 0;
+  int retracted = 0;                          // of those that wait: sent back to the queue at least once
+  int64_t waiting_tokens = 0;                 // prompts, and outputs so far, of those that wait
+  int64_t pending_tokens = 0;                 // waiting_tokens, and what the next steps will compute of a prompt under way
   int64_t used_tokens = 0, total_tokens = 0;  // used = total - free - evictable
   int64_t retractions = 0;                    // for want of memory, by Retract and for tests
   int64_t preemptions = 0;                    // for somebody with a higher priority

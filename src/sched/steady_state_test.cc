@@ -2,39 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
-
+#include "base/counting_new.h"
 #include "sched/scheduler.h"
-
-namespace {
-std::atomic<int64_t> g_allocations{0};
-
-void* Allocate(size_t size) {
-  ++g_allocations;
-  if (void* memory = std::malloc(size > 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-}  // namespace
-
-void* operator new(size_t size) { return Allocate(size); }
-void* operator new[](size_t size) { return Allocate(size); }
-// Sorting algorithms and parsers take their buffers with these.
-void* operator new(size_t size, const std::nothrow_t&) noexcept {
-  try {
-    return Allocate(size);
-  } catch (...) {
-    return nullptr;
-  }
-}
-void* operator new[](size_t size, const std::nothrow_t& nothrow) noexcept { return operator new(size, nothrow); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-void operator delete[](void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
 namespace sgl {
 namespace {
@@ -74,9 +43,10 @@ TEST(SteadyState, DecodingDoesNotAllocate) {
     std::vector<Ended> ended;
     while (sched.stats().waiting > 0) Step(sched, sampled, ended);
     Step(sched, sampled, ended);
-    const int64_t before = g_allocations;
-    for (int i = 0; i < 200; ++i) EXPECT_EQ(Step(sched, sampled, ended), 32);
-    EXPECT_EQ(g_allocations - before, 0);
+    EXPECT_EQ(Allocations([&] {
+                for (int i = 0; i < 200; ++i) EXPECT_EQ(Step(sched, sampled, ended), 32);
+              }),
+              0);
   }
 }
 

@@ -25,28 +25,8 @@ constexpr milliseconds kAbortTimeout{5000};  // after the drain failed: how long
 constexpr milliseconds kFlushTimeout{2000};  // last bytes of the last replies
 constexpr size_t kWaitingTexts = 16384;      // requests that wait for a text thread
 
-class EngineBackend final : public Backend {
- public:
-  explicit EngineBackend(Engine& engine) : engine_(engine) {}
-  Result<RequestId> Submit(GenerateRequest request, Sink sink) override { return engine_.Submit(std::move(request), std::move(sink)); }
-  void Abort(RequestId id) override { engine_.Abort(id); }
-  void AbortRid(const std::string& rid) override { engine_.AbortRid(rid); }
-  void AbortAll() override { engine_.AbortAll(); }
-  void FlushCache(milliseconds timeout, std::function<void(bool)> done) override { engine_.FlushCache(timeout, std::move(done)); }
-  void Control(ControlRequest request, ControlDone done) override { engine_.Control(std::move(request), std::move(done)); }
-  bool Drain(milliseconds timeout) override { return engine_.Drain(timeout); }
-  const EngineInfo& info() const override { return engine_.info(); }
-  EngineStats stats() const override { return engine_.stats(); }
-  std::vector<const EngineProbe*> probes() const override { return {&engine_.probe()}; }
-  Profiler& profiler() override { return engine_.profiler(); }
-  std::shared_ptr<const Tokenizer> tokenizer() const override { return engine_.tokenizer(); }
-
- private:
-  Engine& engine_;
-};
-
 // --chat-template, else the model's own, else ChatML, which most models without one at least understand.
-std::string TemplateSource(const ApiConfig& config, const Engine& engine) {
+std::string TemplateSource(const ApiConfig& config, const Replicas& engine) {
   if (!config.chat_template.empty()) return config.chat_template;
   if (!engine.chat_template().empty()) return engine.chat_template();
   LOG_WARNING("The model has no chat template: chat requests use ChatML unless --chat-template gives another");
@@ -54,7 +34,7 @@ std::string TemplateSource(const ApiConfig& config, const Engine& engine) {
 }
 
 // DeepSeek-V3.2's encoder: by its name; or, where the user gives no template, by its calls' format or because the model has none.
-bool WantsDeepSeekV32(const ApiConfig& config, const Engine& engine) {
+bool WantsDeepSeekV32(const ApiConfig& config, const Replicas& engine) {
   if (!config.chat_template.empty()) return config.chat_template == kDeepSeekV32;
   if (config.tool_call_parser == "deepseekv32") return true;
   if (!engine.chat_template().empty()) return false;
@@ -84,7 +64,7 @@ Status CheckConfig(const ApiConfig& config, int64_t vocab_size) {
 }  // namespace
 
 struct ApiServer::Impl {
-  Impl(ApiConfig c, Engine& e) : config(std::move(c)), engine(e), backend(e) {}
+  Impl(ApiConfig c, Replicas& b) : config(std::move(c)), backend(b) {}
 
   Status ReadTemplate();  // and what it tells of parsers
 
@@ -94,8 +74,7 @@ struct ApiServer::Impl {
   void Shutdown();
 
   ApiConfig config;  // does not change after Start
-  Engine& engine;
-  EngineBackend backend;
+  Replicas& backend;
   std::shared_ptr<const ChatTemplate> chat_template;
   std::unique_ptr<Api> api;
   std::unique_ptr<HttpServer> http;
@@ -108,7 +87,7 @@ struct ApiServer::Impl {
   Status warm_up_status;                // guarded by mutex
 };
 
-ApiServer::ApiServer(ApiConfig config, Engine& engine) : impl_(std::make_unique<Impl>(std::move(config), engine)) {}
+ApiServer::ApiServer(ApiConfig config, Replicas& engines) : impl_(std::make_unique<Impl>(std::move(config), engines)) {}
 
 ApiServer::~ApiServer() {
   if (impl_->http_thread.joinable()) impl_->Shutdown();
@@ -116,7 +95,7 @@ ApiServer::~ApiServer() {
 
 Status ApiServer::Start() {
   Impl& s = *impl_;
-  TRY_STATUS(CheckConfig(s.config, s.engine.info().vocab_size));
+  TRY_STATUS(CheckConfig(s.config, s.backend.info().vocab_size));
   TRY_STATUS(s.ReadTemplate());
   s.text = std::make_unique<TextPool>(s.config.text_threads, kWaitingTexts);
   Threads threads;
@@ -134,8 +113,8 @@ Status ApiServer::Start() {
 }
 
 Status ApiServer::Impl::ReadTemplate() {
-  const bool native = WantsDeepSeekV32(config, engine);
-  std::string source = native ? std::string(kDeepSeekV32) : TemplateSource(config, engine);
+  const bool native = WantsDeepSeekV32(config, backend);
+  std::string source = native ? std::string(kDeepSeekV32) : TemplateSource(config, backend);
   config.reasoning_by_prompt = config.reasoning_parser == "auto";
   if (native && config.tool_call_parser == "auto") config.tool_call_parser = "deepseekv32";
   if (native && config.reasoning_parser == "auto") config.reasoning_parser = "deepseek-v3";

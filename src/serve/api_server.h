@@ -12,6 +12,7 @@
 #include "serve/journal.h"
 #include "serve/otlp.h"
 #include "serve/probe.h"
+#include "serve/replicas.h"
 
 namespace sgl {
 
@@ -53,7 +54,7 @@ struct ApiConfig {
 // Thread: construct, Start and Run from one thread; RequestShutdown from any (also a signal-handling thread).
 class ApiServer {
  public:
-  ApiServer(ApiConfig config, Engine& engine);
+  ApiServer(ApiConfig config, Replicas& engines);  // which outlive it
   ~ApiServer();
   Status Start();  // parses the chat template, binds; after it /v1/models answers and /health says 503
   uint16_t port() const;

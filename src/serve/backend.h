@@ -4,11 +4,16 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/engine.h"
 
 namespace sgl {
+
+// Of all replicas together: counts are sums; `prefilling` is one list; paused if all are.
+EngineStats Sum(const std::vector<EngineStats>& stats);
 
 // Thread: any. The contracts are those of Engine's members of the same names.
 class Backend {
@@ -22,8 +27,9 @@ class Backend {
   virtual void Control(ControlRequest request, ControlDone done) = 0;
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
   virtual const EngineInfo& info() const = 0;
-  virtual EngineStats stats() const = 0;
-  virtual std::vector<const EngineProbe*> probes() const = 0;  // one per replica
+  virtual std::vector<EngineStats> stats() const = 0;          // one per replica
+  virtual std::vector<const EngineProbe*> probes() const = 0;  // likewise
+  virtual std::optional<int> RankOf(RequestId id) const = 0;   // the replica that has this request; nothing: there is one only
   virtual Profiler& profiler() = 0;
   virtual std::shared_ptr<const Tokenizer> tokenizer() const = 0;
 };

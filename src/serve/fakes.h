@@ -205,8 +205,13 @@ class FakeBackend final : public Backend {
   }
   bool Drain(std::chrono::milliseconds) override { return true; }
   const EngineInfo& info() const override { return info_; }
-  EngineStats stats() const override { return stats_; }
-  std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
+  std::vector<EngineStats> stats() const override { return std::vector<EngineStats>(static_cast<size_t>(replicas), stats_); }
+  std::vector<const EngineProbe*> probes() const override {
+    return std::vector<const EngineProbe*>(static_cast<size_t>(replicas), &probe_);
+  }
+  std::optional<int> RankOf(RequestId id) const override {
+    return replicas > 1 ? std::optional<int>(Engine::RankOf(id, replicas)) : std::nullopt;
+  }
   Profiler& profiler() override { return profiler_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 
@@ -229,6 +234,7 @@ class FakeBackend final : public Backend {
   std::vector<std::string> aborted_rids;
   int refuse_after = -1;  // accepted before `refusal`; -1: no refusal
   Error refusal;
+  int replicas = 1;  // that it says it is
   bool flush_result = true;
   std::chrono::milliseconds flush_timeout{-1};
   std::vector<ControlRequest> controls;

@@ -10,18 +10,30 @@
 
 namespace sgl {
 
+namespace {
+
+// Clients whose library knows no stream_options.include_progress can ask with a header.
+FlightOptions WithHeader(FlightOptions options, const HttpRequest& http) {
+  const std::string_view asked = FindHeader(http, "x-include-progress");
+  options.include_progress = options.include_progress || asked == "1" || asked == "true";
+  return options;
+}
+
+}  // namespace
+
 Flight::Flight(ApiContext& context, Exchange exchange, FlightOptions options)
-    : context_(context), exchange_(std::move(exchange)), options_(options) {}
+    : context_(context), exchange_(std::move(exchange)), options_(WithHeader(options, exchange_->request())) {}
 
 void Flight::Launch(std::vector<GenerateRequest> requests) {
   progress_.resize(requests.size());
   open_ = requests.size();
   WatchOptions watch{.stream = options_.stream, .log_metrics = options_.log_metrics, .openai_body = {}, .labels = options_.labels};
   if (options_.style != ErrorStyle::kNative && context_.journal.active()) watch.openai_body = exchange_->request().body;
-  if (watch.labels.empty()) watch.labels = RequestLabels(context_, exchange_->request(), Json());
+  if (watch.labels.is_null()) watch.labels = RequestLabels(context_, exchange_->request(), Json());
   watches_.reserve(requests.size());
   for (size_t i = 0; i < requests.size(); ++i) {
     progress_[i].rid = requests[i].rid;
+    requests[i].progress = requests[i].progress || (options_.stream && options_.include_progress);
     watches_.emplace_back(context_, exchange_->request(), requests[i], watch);
     watch.openai_body.clear();  // once
   }
@@ -81,6 +93,7 @@ void Flight::OnDelta(size_t index, TokenDelta delta) {
   p.num_retractions = delta.num_retractions;
   p.e2e_latency_s = delta.e2e_latency_s;
   p.queue_time_s = delta.queue_time_s;
+  p.dp_rank = context_.backend.RankOf(delta.id);
   watches_[index].OnTokens(delta);
   if (delta.finish) {
     p.finish = std::move(delta.finish);

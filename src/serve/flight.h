@@ -28,10 +28,10 @@ struct FlightOptions {
   bool early_header = false;  // the 200 goes out before the first token, as /generate does
   ErrorStyle style = ErrorStyle::kNative;
   int stream_interval = 1;
-  bool include_progress = false;  // comments in the stream say how far a long prompt has come
+  bool include_progress = false;  // comments in the stream say how far a long prompt has come; the X-Include-Progress header sets it, too
   size_t samples = 1;             // per prompt; sub-request i belongs to prompt i / samples
   bool log_metrics = true;
-  MetricLabels labels;  // custom metric labels
+  Json labels;  // custom metric labels, see RequestLabels; null: those of the header
 };
 
 // Thread: http, except Launch. Lives until its last sub-request has ended, held by the sinks.

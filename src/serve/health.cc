@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds kPollPeriod{100};
 void HealthMonitor::Ask(const Exchange& exchange) {
   waiting_.push_back(exchange);
   if (waiting_.size() > 1) return;
-  produced_before_ = context_.backend.stats().tokens_produced;
+  produced_before_ = Sum(context_.backend.stats()).tokens_produced;
   waited_ = {};
   probed_ = false;
   Poll(round_);
@@ -24,7 +24,7 @@ void HealthMonitor::Ask(const Exchange& exchange) {
 
 void HealthMonitor::Poll(size_t round) {
   if (round != round_) return;
-  const EngineStats stats = context_.backend.stats();
+  const EngineStats stats = Sum(context_.backend.stats());
   if (stats.tokens_produced != produced_before_) return Answer(true);
   if (stats.paused) return Answer(true);  // it stands still because it was told to
   if (waited_ >= context_.config.health_timeout) return Answer(false);

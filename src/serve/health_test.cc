@@ -218,8 +218,9 @@ class EchoBackend final : public Backend {
     return true;
   }
   const EngineInfo& info() const override { return info_; }
-  EngineStats stats() const override { return {}; }
+  std::vector<EngineStats> stats() const override { return std::vector<EngineStats>(1); }
   std::vector<const EngineProbe*> probes() const override { return {&probe_}; }
+  std::optional<int> RankOf(RequestId) const override { return {}; }
   Profiler& profiler() override { return profiler_; }
   std::shared_ptr<const Tokenizer> tokenizer() const override { return tokenizer_; }
 

@@ -325,6 +325,84 @@ TEST(Loads, PrometheusForm) {
   EXPECT_TRUE(Has(page->body, "sglang_queues_waiting{dp_rank=\"0\"} 0\n"));
 }
 
+TEST(Loads, OneOfEveryReplica) {
+  FakeServer server(WithMetrics());
+  server.backend.replicas = 2;
+  server.backend.stats_.sched = {.running = 2, .waiting = 4, .retracted = 1, .waiting_tokens = 70, .pending_tokens = 90, .used_tokens = 50};
+  server.backend.stats_.held = 1;
+  server.backend.stats_.compiling = 3;
+  const Json page = *ParseJson(server.Get("/v1/loads")->body);
+  EXPECT_EQ(page["dp_rank_count"], Json(2));
+  ASSERT_EQ(page["loads"].as_array().size(), 2U);
+  const Json& load = page["loads"].as_array()[1];
+  EXPECT_EQ(load["dp_rank"], Json(1));
+  EXPECT_EQ(load["num_total_tokens"], Json(120)) << "used and waiting";
+  EXPECT_EQ(load["queues"], *ParseJson(R"({"waiting":2,"grammar":3,"paused":1,"retracted":1})"));
+  EXPECT_EQ(page["aggregate"]["total_running_reqs"], Json(4));
+  EXPECT_EQ(page["aggregate"]["total_tokens"], Json(240));
+  EXPECT_EQ((*ParseJson(server.Get("/v1/loads", "dp_rank=1")->body))["loads"].as_array().size(), 1U);
+  EXPECT_TRUE((*ParseJson(server.Get("/v1/loads", "dp_rank=2")->body))["loads"].as_array().empty());
+  const std::string text = server.Get("/v1/loads", "format=prometheus")->body;
+  EXPECT_TRUE(Has(text, "sglang_num_running_reqs{dp_rank=\"0\"} 2\nsglang_num_running_reqs{dp_rank=\"1\"} 2\n")) << text;
+  const Json old = *ParseJson(server.Get("/get_load")->body);
+  EXPECT_EQ(old.as_array()[1]["num_pending_tokens"], Json(90));
+  EXPECT_EQ((*ParseJson(server.Get("/server_info")->body))["internal_states"].as_array().size(), 2U);
+  EXPECT_TRUE(Has(server.Get("/metrics")->body, "dp_rank=\"1\""));
+}
+
+TEST(Metrics, PrioritiesAreALabel) {
+  ApiConfig config = WithMetrics();
+  config.metrics.priorities = true;
+  FakeServer server(config);
+  (void)server.Post("/generate", R"({"text":"hi","priority":-7})");
+  (void)server.Post("/generate", R"({"text":"hi"})");
+  for (size_t i : {0, 1}) {
+    TokenDelta delta;
+    delta.tokens = {65};
+    delta.finish = Finish{};
+    server.Say(i, std::move(delta));
+  }
+  const std::string text = server.Get("/metrics")->body;
+  EXPECT_TRUE(Has(text, "sglang:num_requests_total{model_name=\"org/toy\",engine_type=\"unified\",priority=\"-7\"} 1.0\n")) << text;
+  EXPECT_TRUE(Has(text, "sglang:num_requests_total{model_name=\"org/toy\",engine_type=\"unified\",priority=\"\"} 1.0\n"));
+  EXPECT_TRUE(Has(text, "moe_ep_rank=\"0\",priority=\"\"} "));
+}
+
+TEST(Replicas, ARequestNamesItsOwn) {
+  FakeServer server;
+  server.backend.replicas = 2;
+  const auto reply = server.Post("/generate", R"({"text":"hi","routed_dp_rank":1,"data_parallel_rank":0})");
+  ASSERT_EQ(server.backend.accepted.size(), 1U);
+  EXPECT_EQ(server.backend.accepted[0].request.dp_rank, 1) << "the newer name wins";
+  TokenDelta delta;
+  delta.tokens = {65};
+  delta.finish = Finish{};
+  server.Say(0, std::move(delta));
+  EXPECT_EQ((*ParseJson(reply->body))["meta_info"]["dp_rank"], Json(0)) << "by its id";
+  HttpRequest chat{"POST", "/v1/chat/completions", "", {{"content-type", "application/json"}, {"x-data-parallel-rank", "0"}}, ""};
+  chat.body = R"({"messages":[{"role":"user","content":"a"}],"routed_dp_rank":1})";
+  (void)server.Handle(chat);
+  ASSERT_EQ(server.backend.accepted.size(), 2U);
+  EXPECT_EQ(server.backend.accepted[1].request.dp_rank, 0) << "the header wins";
+  chat.headers.back().second = "1x";
+  EXPECT_TRUE(Has(server.Handle(chat)->body, "X-Data-Parallel-Rank must be in [0, 1], got 1x."));
+  EXPECT_EQ(server.Post("/generate", R"({"text":"hi","routed_dp_rank":2})")->status, 400);
+  EXPECT_EQ(server.Post("/generate", R"({"text":"hi","routed_dp_rank":"1"})")->status, 400);
+}
+
+TEST(Progress, AHeaderAsksForIt) {
+  FakeServer server;
+  HttpRequest request{"POST", "/generate", "", {{"x-include-progress", "1"}}, R"({"text":"hi","stream":true})"};
+  const auto reply = server.Handle(request);
+  ASSERT_EQ(server.backend.accepted.size(), 1U);
+  EXPECT_TRUE(server.backend.accepted[0].request.progress);
+  TokenDelta delta;
+  delta.computed_prompt_tokens = 2;
+  server.Say(0, std::move(delta));
+  ASSERT_EQ(reply->events().size(), 1U);
+  EXPECT_EQ(reply->events()[0], R"(: progress {"index":0,"computed_tokens":2,"prompt_tokens":3})");
+}
+
 TEST(OpenApiDocument, HasEveryRouteAndItsFields) {
   FakeServer server(WithMetrics());
   const Result<Json> document = ParseJson(server.Get("/openapi.json")->body);

@@ -30,10 +30,11 @@ ServeProbe::ServeProbe(MetricsConfig config) : get_loads_seconds(buckets::kGetLo
   requests(CustomLabels(Json()));
 }
 
-MetricLabels ServeProbe::CustomLabels(const Json& given) const {
+MetricLabels ServeProbe::CustomLabels(const Json& given, std::optional<int64_t> priority) const {
   MetricLabels labels;
   for (const std::string& name : config_.allowed_custom_labels)
     labels.emplace_back(name, given.get_string(name, "").substr(0, kMaxLabelBytes));
+  if (config_.priorities) labels.emplace_back("priority", priority ? std::to_string(*priority) : "");
   return labels;
 }
 
@@ -59,7 +60,9 @@ void ServeProbe::Write(Exposition& text, const MetricLabels& common) const {
       metrics->Visit(text);
     }
   }
-  text.SetCommonLabels(common);
+  MetricLabels base = common;
+  if (config_.priorities) base.emplace_back("priority", "");
+  text.SetCommonLabels(std::move(base));
   text("num_aborted_requests_total", aborted_requests, "aborts asked for");
   text("get_loads_duration_seconds", get_loads_seconds, "seconds to answer /v1/loads");
   text.SetCommonLabels(config_.extra_labels);

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct MetricsConfig {
   MetricLabels extra_labels;                                                                                    // on every sample
   std::string custom_labels_header = "x-custom-labels";  // lower case; a JSON object with values of the labels below
   std::vector<std::string> allowed_custom_labels;
+  bool priorities = false;  // every sample has the label priority: "", or for what requests count theirs
 };
 
 // Thread: any.
@@ -47,9 +49,9 @@ class ServeProbe {
  public:
   explicit ServeProbe(MetricsConfig config);
 
-  // Values of the allowed labels, in their order; "" where `given` (an object) has no string. What a client sends can add a limited
-  // number of combinations; later ones count as if no labels had been given.
-  MetricLabels CustomLabels(const Json& given) const;
+  // Values of the allowed labels, in their order, then the priority if metrics have it; "" where `given` (an object) has no string. What a
+  // client sends can add a limited number of combinations; later ones count as if no labels had been given.
+  MetricLabels CustomLabels(const Json& given, std::optional<int64_t> priority = {}) const;
   RequestMetrics& requests(const MetricLabels& custom_labels);  // lives as long as the probe
 
   Labelled<Counter> http_requests, http_responses;

@@ -35,7 +35,7 @@ RequestWatch::RequestWatch(ApiContext& context, const HttpRequest& http, const G
   }
   note_ = NoteRequest(request.rid, static_cast<int64_t>(times_.received_unix * 1000), static_cast<int64_t>(request.prompt.size()));
   if (!options.log_metrics) return;
-  metrics_ = &context.probe->requests(options.labels.empty() ? context.probe->CustomLabels(Json()) : options.labels);
+  metrics_ = &context.probe->requests(context.probe->CustomLabels(options.labels, request.priority));
   if (!context.journal.active()) return;
   entry_ = std::make_unique<JournalEntry>();
   entry_->rid = request.rid;
@@ -150,7 +150,11 @@ void AppendMetaInfo(std::string& out, const ApiContext& context, const Progress&
   out += R"(,"reasoning_tokens":0)";
   integer(R"(,"completion_tokens":)", p.completion_tokens);
   integer(R"(,"cached_tokens":)", p.cached_tokens);
-  out += R"(,"cached_tokens_details":null,"dp_rank":null)";
+  out += R"(,"cached_tokens_details":null,"dp_rank":)";
+  if (p.dp_rank)
+    AppendJsonNumber(out, int64_t{*p.dp_rank});
+  else
+    out += "null";
   out += logprobs;
   if (p.finish) {
     number(R"(,"e2e_latency":)", p.e2e_latency_s);
@@ -170,12 +174,12 @@ void AppendMetaInfo(std::string& out, const ApiContext& context, const Progress&
   out += '}';
 }
 
-MetricLabels RequestLabels(const ApiContext& context, const HttpRequest& http, const Json& body) {
+Json RequestLabels(const ApiContext& context, const HttpRequest& http, const Json& body) {
   const MetricsConfig& config = context.probe->config();
   if (config.allowed_custom_labels.empty()) return {};
-  if (body["custom_labels"].is_object()) return context.probe->CustomLabels(body["custom_labels"]);
+  if (body["custom_labels"].is_object()) return body["custom_labels"];
   const Result<Json> header = ParseJson(FindHeader(http, config.custom_labels_header));
-  return context.probe->CustomLabels(header.ok() ? *header : Json());
+  return header.ok() ? *header : Json();
 }
 
 }  // namespace sgl

@@ -3,6 +3,7 @@
 #pragma once
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "obs/crash_report.h"
@@ -17,6 +18,7 @@ struct Progress {
   std::optional<Finish> finish;
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0, num_retractions = 0;
   double e2e_latency_s = 0, queue_time_s = 0;
+  std::optional<int> dp_rank;  // nothing: one replica
   int64_t emitted_tokens = 0;  // completion_tokens when its last event went out
   bool emitted = false;
 };
@@ -33,7 +35,7 @@ struct RequestTimes {
 struct WatchOptions {
   bool stream = false, log_metrics = true;
   std::string openai_body;  // as received, for the request log; "": a native request
-  MetricLabels labels;
+  Json labels;              // RequestLabels
 };
 
 // Thread: http after construction. `context` outlives it.
@@ -64,7 +66,7 @@ class RequestWatch {
 void AppendMetaInfo(std::string& out, const ApiContext& context, const Progress& progress, const RequestTimes& times,
                     std::string_view logprobs);
 
-// Custom metric labels of a request: from the header, or for native requests from the body.
-MetricLabels RequestLabels(const ApiContext& context, const HttpRequest& http, const Json& body);
+// Custom metric labels that a request asks for: from the body of native requests, else from the header. null: none.
+Json RequestLabels(const ApiContext& context, const HttpRequest& http, const Json& body);
 
 }  // namespace sgl

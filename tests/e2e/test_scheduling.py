@@ -9,12 +9,14 @@ import json
 import pathlib
 import random
 import shutil
+import signal
+import time
 
 import httpx
 import pytest
 
 from kits.idle import check_at_rest, requests_in_flight
-from kits.server import wait_for
+from kits.server import start_server, wait_for
 
 TINY = pathlib.Path(__file__).resolve().parent.parent / "goldens/models/smollm2"
 LONG_CONTEXT = {"SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN": "1"}
@@ -295,3 +297,88 @@ def test_neither_policy_nor_mixing_nor_retraction_changes_answers(tiny):
             replies = list(pool.map(lambda request: api.post_ok("/generate", request), requests))
         assert [reply["output_ids"] for reply in replies] == expected, flags
         check_at_rest(api.server)
+
+
+def test_replicas_share_the_work(tiny):
+    api = tiny("--dp-size", "2", "--threads", "1", "--enable-metrics", "--max-running-requests", "8")
+    info = api.get("/server_info").json()
+    assert info["dp_size"] == 2 and [state["effective_max_running_requests_per_dp"] for state in info["internal_states"]] == [4, 4]
+    slow(api)
+    streams = [Background(api, body(ids(i, 10), 1500)).wait_tokens(1) for i in range(3)]
+    streams.append(Background(api, body(ids(3, 10), 1500, routed_dp_rank=1)).wait_tokens(1))
+    loads = api.get("/v1/loads").json()
+    assert loads["dp_rank_count"] == 2 and [load["dp_rank"] for load in loads["loads"]] == [0, 1]
+    assert sum(load["num_running_reqs"] for load in loads["loads"]) == loads["aggregate"]["total_running_reqs"] == 4
+    assert min(load["num_running_reqs"] for load in loads["loads"]) >= 1
+    assert [load["dp_rank"] for load in api.get("/v1/loads?dp_rank=1").json()["loads"]] == [1]
+    assert [load["dp_rank"] for load in api.get("/get_load").json()] == [0, 1]
+    metrics = api.get("/metrics").text
+    for rank in "01":
+        assert any(line.startswith("sglang:num_running_reqs{") and f'dp_rank="{rank}"' in line for line in metrics.splitlines()), metrics
+    assert streams[3].events[-1]["meta_info"]["dp_rank"] == 1
+    ranks = [stream.events[-1]["meta_info"]["dp_rank"] for stream in streams[:3]]
+    assert set(ranks) == {0, 1}, "in turn"
+
+    api.post_ok("/pause_generation", {})  # ends everybody, wherever they run
+    assert {finish(stream.last())["message"] for stream in streams} == {"Aborted"}
+    api.post_ok("/continue_generation", {})
+    slow(api, 0)
+    api.flush()
+
+    prompt = ids(9, 40)
+    answers = [api.post_ok("/generate", body(prompt, 20, routed_dp_rank=rank)) for rank in (0, 1, 1)]
+    assert len({tuple(answer["output_ids"]) for answer in answers}) == 1, "which one computes changes nothing"
+    assert [answer["meta_info"]["cached_tokens"] > 0 for answer in answers] == [False, False, True], "each has a cache of its own"
+    asked = api.post("/v1/completions", json={"prompt": "a", "max_tokens": 1}, headers={"X-Data-Parallel-Rank": "2"})
+    assert asked.status_code == 400 and "[0, 1]" in asked.text
+    assert "[0, 1]" in api.refused("/generate", body(prompt, 1, routed_dp_rank=-1))
+    assert api.post_ok("/update_weights_from_disk", {"model_path": str(TINY), "weight_version": "v2"})["success"]
+    for rank in (0, 1):
+        again = api.post_ok("/generate", body(prompt, 20, data_parallel_rank=rank))["meta_info"]
+        assert again["weight_version"] == "v2" and again["cached_tokens"] == 0 and again["dp_rank"] == rank
+
+
+def test_the_lighter_replica_gets_the_request(tiny):
+    api = tiny("--dp-size", "2", "--threads", "1", "--load-balance-method", "total_tokens")
+    slow(api)
+    long = Background(api, body(ids(1, 900), 1000, routed_dp_rank=1)).wait_tokens(1)
+    short = [Background(api, body(ids(2 + i, 10), 1000)).wait_tokens(1) for i in range(3)]
+    assert [stream.events[-1]["meta_info"]["dp_rank"] for stream in short] == [0, 0, 0]
+    assert api.post("/abort_request", json={"abort_all": True}).status_code == 200
+    assert all(finish(stream.last())["type"] == "abort" for stream in (long, *short))
+
+
+def test_loads_tell_one_queue_from_another(tiny):
+    api = tiny("--max-running-requests", "1")
+    slow(api)
+    running = Background(api, body(ids(1, 10), 1500)).wait_tokens(1)
+    waiting = Background(api, body(ids(2, 50), 5))
+    wait_for(lambda: requests_in_flight(api.server.url) == (1, 1), "one waits")
+    load = api.get("/v1/loads").json()["loads"][0]
+    assert load["num_total_tokens"] == load["num_used_tokens"] + 50
+    assert load["queues"] == {"waiting": 1, "grammar": 0, "paused": 0, "retracted": 0}
+    assert api.get("/get_load").json()[0]["num_pending_tokens"] == 50
+    api.post_ok("/pause_generation", {"mode": "retract"})
+    held = Background(api, body(ids(3, 20), 5))
+    wait_for(lambda: api.get("/v1/loads").json()["loads"][0]["queues"] == {"waiting": 1, "grammar": 0, "paused": 1, "retracted": 1}, "queues")
+    assert api.post("/abort_request", json={"abort_all": True}).status_code == 200
+    assert all(finish(stream.last())["type"] == "abort" for stream in (running, waiting, held))
+    api.post_ok("/continue_generation", {})
+
+
+def test_a_hang_ends_the_server_and_a_pause_does_not(binary, tmp_path):
+    server = start_server(binary, TINY, tmp_path / "log", ("--watchdog-timeout", "2", "--soft-watchdog-timeout", "1", *POOL), LONG_CONTEXT)
+    try:
+        with httpx.Client(base_url=server.url, timeout=60) as api:
+            assert api.post("/pause_generation", json={"mode": "in_place"}).status_code == 200
+            time.sleep(3)
+            assert api.post("/continue_generation", json={}).status_code == 200
+            assert "Watchdog" not in server.log() and server.process.poll() is None
+            assert api.post("/slow_down", json={"forward_sleep_time": 60}).status_code == 200
+            with pytest.raises(httpx.TransportError):
+                api.post("/generate", json=body(ids(1, 5), 1, rid="the-last-one"))
+        assert server.process.wait(30) == -signal.SIGABRT
+        log = server.log()
+        assert "engine 0 has been in the same step" in log and "crash report: signal 6" in log and "the-last-one" in log, log
+    finally:
+        server.kill()

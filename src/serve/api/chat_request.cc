@@ -48,7 +48,7 @@ Status ReadChat(const Json& json, const ApiContext& context, ChatRequest& reques
   return {};
 }
 
-Status CheckChat(const ChatRequest& request, const Json& json, const ApiContext& context, const HttpRequest& http) {
+Status CheckChat(ChatRequest& request, const Json& json, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(CheckChatPrompt(request.prompt));
   TRY_STATUS(CheckOpenAi(json, request, context, http));
   TRY_STATUS(CheckSamples(1, request.sampling.params.n));

@@ -62,7 +62,7 @@ struct CompletionPlan {
   std::vector<std::string> echoes;  // one per prompt; "" without echo
 };
 
-Status CheckCompletion(const CompletionBody& body, const Json& json, const ApiContext& context, const HttpRequest& http) {
+Status CheckCompletion(CompletionBody& body, const Json& json, const ApiContext& context, const HttpRequest& http) {
   if (body.prompt.all_empty()) return InvalidArgument("Prompt cannot be empty");
   TRY_STATUS(CheckOpenAi(json, body, context, http));
   TRY_STATUS(RefuseFields(json, {"suffix"}));
@@ -74,7 +74,7 @@ Status CheckCompletion(const CompletionBody& body, const Json& json, const ApiCo
   return {};
 }
 
-Result<CompletionPlan> PlanCompletion(const CompletionBody& body, const Json& json, ApiContext& context, const HttpRequest& http,
+Result<CompletionPlan> PlanCompletion(CompletionBody& body, const Json& json, ApiContext& context, const HttpRequest& http,
                                       const std::string& id) {
   TRY_STATUS(CheckCompletion(body, json, context, http));
   const EngineInfo& info = context.backend.info();

@@ -180,10 +180,11 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
 Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, const Json& json, ApiContext& context,
                                                   const HttpRequest& http) {
   TRY_STATUS(CheckBatch(body, json, context));
-  TRY_STATUS(CheckDpRank(json, http));
+  TRY(const std::optional<int> dp_rank, ReadDpRank(json, http, static_cast<int>(context.backend.probes().size())));
   std::vector<PromptPlan> plans;
   for (size_t i = 0; i < body.prompts(); ++i) {
     TRY(PromptPlan plan, PlanPrompt(body, i, context));
+    plan.request.dp_rank = dp_rank;
     plans.push_back(std::move(plan));
   }
   return Expand(std::move(plans));

@@ -38,14 +38,14 @@ bool Includes(const std::vector<std::string_view>& include, std::string_view sec
   return include.empty() || std::any_of(include.begin(), include.end(), [&](auto item) { return item == section || item == "all"; });
 }
 
-Json Load(const ApiContext& context, const std::vector<std::string_view>& include) {
+Json Load(const ApiContext& context, size_t rank, const EngineStats& stats, const std::vector<std::string_view>& include) {
   const EngineInfo& info = context.backend.info();
-  const EngineStats stats = context.backend.stats();
-  const EngineProbe& probe = *context.backend.probes().front();
+  const EngineProbe& probe = *context.backend.probes()[rank];
   const double usage = stats.sched.total_tokens > 0 ? double(stats.sched.used_tokens) / double(stats.sched.total_tokens) : 0.0;
   Json load;
-  load.Set("dp_rank", 0).Set("num_running_reqs", stats.sched.running).Set("num_waiting_reqs", stats.sched.waiting);
-  load.Set("num_used_tokens", stats.sched.used_tokens).Set("num_total_tokens", stats.sched.used_tokens);
+  load.Set("dp_rank", static_cast<int64_t>(rank));
+  load.Set("num_running_reqs", stats.sched.running).Set("num_waiting_reqs", stats.sched.waiting);
+  load.Set("num_used_tokens", stats.sched.used_tokens).Set("num_total_tokens", stats.sched.used_tokens + stats.sched.waiting_tokens);
   load.Set("max_total_num_tokens", info.max_total_tokens).Set("token_usage", usage).Set("gen_throughput", stats.last_gen_throughput);
   load.Set("cache_hit_rate", probe.cache_hit_rate.value());
   load.Set("utilization", info.max_running_requests > 0 ? double(stats.sched.running) / info.max_running_requests : 0.0);
@@ -57,7 +57,11 @@ Json Load(const ApiContext& context, const std::vector<std::string_view>& includ
                            .Set("graph_gb", 0.0)
                            .Set("token_capacity", info.max_total_tokens));
   if (Includes(include, "queues"))
-    load.Set("queues", Json().Set("waiting", stats.sched.waiting).Set("grammar", 0).Set("paused", stats.held).Set("retracted", 0));
+    load.Set("queues", Json()
+                           .Set("waiting", stats.sched.waiting - stats.held - stats.sched.retracted)
+                           .Set("grammar", stats.compiling)
+                           .Set("paused", stats.held)
+                           .Set("retracted", stats.sched.retracted));
   if (!stats.prefilling.empty()) {
     Json::Array prompts;
     for (const PrefillProgress& p : stats.prefilling)
@@ -68,28 +72,52 @@ Json Load(const ApiContext& context, const std::vector<std::string_view>& includ
   return load;
 }
 
-// # TYPE sglang_num_running_reqs gauge ... of every number in `load`; those of a section have its name in front.
-void AppendGauges(std::string& out, const Json& load, const std::string& prefix) {
-  for (const auto& [name, value] : load.as_object()) {
-    if (value.is_object()) AppendGauges(out, value, prefix + name + "_");
-    if (!value.is_number() || name == "dp_rank" || name == "num_total_reqs") continue;
+// Of every replica, or of the one that the query names.
+std::vector<Json> Loads(const ApiContext& context, const std::vector<std::string_view>& include, const std::string& only) {
+  const std::vector<EngineStats> stats = context.backend.stats();
+  std::vector<Json> loads;
+  for (size_t rank = 0; rank < stats.size(); ++rank)
+    if (only.empty() || only == std::to_string(rank)) loads.push_back(Load(context, rank, stats[rank], include));
+  return loads;
+}
+
+// # TYPE sglang_num_running_reqs gauge ... of every number in the loads, a sample per replica; those of a section have its name in front.
+void AppendGauges(std::string& out, const std::vector<Json>& loads, const std::vector<std::string>& ranks, const std::string& prefix) {
+  if (loads.empty()) return;
+  for (const auto& [name, first] : loads.front().as_object()) {
+    if (first.is_object()) {
+      std::vector<Json> inside;
+      for (const Json& load : loads) inside.push_back(load[name]);
+      AppendGauges(out, inside, ranks, prefix + name + "_");
+    }
+    if (!first.is_number() || name == "dp_rank" || name == "num_total_reqs") continue;
     const std::string full = prefix + name;
-    out += fmt::format("# HELP {} {} of this server\n# TYPE {} gauge\n{}{{dp_rank=\"0\"}} {}\n", full, name, full, full, DumpJson(value));
+    out += fmt::format("# HELP {} {} of this server\n# TYPE {} gauge\n", full, name, full);
+    for (size_t i = 0; i < loads.size(); ++i) out += fmt::format("{}{{dp_rank=\"{}\"}} {}\n", full, ranks[i], DumpJson(loads[i][name]));
   }
 }
 
-Json Aggregate(const Json& load) {
+Json Aggregate(const std::vector<Json>& loads) {
+  const auto total = [&](const char* name) {
+    int64_t sum = 0;
+    for (const Json& load : loads) sum += load.get_int(name, 0);
+    return sum;
+  };
+  const auto average = [&](const char* name) {
+    double sum = 0;
+    for (const Json& load : loads) sum += load.get_double(name, 0);
+    return loads.empty() ? 0.0 : sum / static_cast<double>(loads.size());
+  };
   Json out;
-  out.Set("total_running_reqs", load["num_running_reqs"]).Set("total_waiting_reqs", load["num_waiting_reqs"]);
-  out.Set("total_reqs", load["num_total_reqs"]).Set("total_used_tokens", load["num_used_tokens"]);
-  out.Set("total_tokens", load["num_total_tokens"]).Set("avg_token_usage", load["token_usage"]);
-  out.Set("avg_throughput", load["gen_throughput"]).Set("avg_utilization", load["utilization"]);
+  out.Set("total_running_reqs", total("num_running_reqs")).Set("total_waiting_reqs", total("num_waiting_reqs"));
+  out.Set("total_reqs", total("num_total_reqs")).Set("total_used_tokens", total("num_used_tokens"));
+  out.Set("total_tokens", total("num_total_tokens")).Set("avg_token_usage", average("token_usage"));
+  out.Set("avg_throughput", average("gen_throughput")).Set("avg_utilization", average("utilization"));
   return out;
 }
 
 struct LoadsQuery {
-  std::string include, rank, format;
-  bool has_rank = false;
+  std::string include, rank, format;  // rank "": all
 };
 
 Result<LoadsQuery> ReadLoadsQuery(const std::string& query) {
@@ -100,8 +128,7 @@ Result<LoadsQuery> ReadLoadsQuery(const std::string& query) {
       return InvalidArgument(fmt::format("include: expected core, memory, spec, lora, disagg, queues or all, got '{}'", section));
   if (FindQuery(query, "format", out.format) && out.format != "json" && out.format != "prometheus")
     return InvalidArgument("format: expected json or prometheus, got '" + out.format + "'");
-  out.has_rank = FindQuery(query, "dp_rank", out.rank);
-  if (out.has_rank && (out.rank.empty() || out.rank.find_first_not_of("0123456789") != std::string::npos))
+  if (FindQuery(query, "dp_rank", out.rank) && (out.rank.empty() || out.rank.find_first_not_of("0123456789") != std::string::npos))
     return InvalidArgument("dp_rank: expected a number >= 0, got '" + out.rank + "'");
   return out;
 }
@@ -111,32 +138,38 @@ Result<LoadsQuery> ReadLoadsQuery(const std::string& query) {
 void HandleLoads(ApiContext& context, const Exchange& exchange) {
   const Result<LoadsQuery> query = ReadLoadsQuery(exchange->request().query);
   if (!query.ok()) return SendError(*exchange, FromError(query.error(), ErrorStyle::kNative));
-  const Json load = Load(context, Split(query->include));
+  const std::vector<Json> loads = Loads(context, Split(query->include), query->rank);
   const auto answered = [&] {
     context.probe->get_loads_seconds.Observe(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - exchange->request().received).count());
   };
   if (query->format == "prometheus") {
+    std::vector<std::string> ranks;
+    for (const Json& load : loads) ranks.push_back(DumpJson(load["dp_rank"]));
     std::string text;
-    if (!query->has_rank || query->rank == "0") AppendGauges(text, load, "sglang_");
+    AppendGauges(text, loads, ranks, "sglang_");
     answered();
     return exchange->Send(200, "text/plain; version=0.0.4; charset=utf-8", std::move(text));
   }
-  Json loads{Json::Array{}};
-  if (!query->has_rank || query->rank == "0") loads.Push(load);
   Json out;
-  out.Set("timestamp", IsoTime(context.unix_now())).Set("version", context.config.version).Set("dp_rank_count", 1);
-  out.Set("loads", std::move(loads)).Set("aggregate", Aggregate(load));
+  out.Set("timestamp", IsoTime(context.unix_now())).Set("version", context.config.version);
+  out.Set("dp_rank_count", static_cast<int64_t>(context.backend.probes().size()));
+  out.Set("loads", Json(Json::Array(loads.begin(), loads.end()))).Set("aggregate", Aggregate(loads));
   SendJson(*exchange, 200, DumpJson(out));
   answered();
 }
 
 void HandleGetLoad(ApiContext& context, const Exchange& exchange) {
-  const EngineStats stats = context.backend.stats();
-  Json load;
-  load.Set("dp_rank", 0).Set("num_reqs", stats.sched.running + stats.sched.waiting).Set("num_waiting_reqs", stats.sched.waiting);
-  load.Set("num_tokens", stats.sched.used_tokens).Set("num_pending_tokens", 0).Set("ts_tic", context.unix_now());
-  SendJson(*exchange, 200, DumpJson(Json(Json::Array{std::move(load)})));
+  Json::Array loads;
+  for (const EngineStats& stats : context.backend.stats()) {
+    Json load;
+    load.Set("dp_rank", static_cast<int64_t>(loads.size()));
+    load.Set("num_reqs", stats.sched.running + stats.sched.waiting).Set("num_waiting_reqs", stats.sched.waiting);
+    load.Set("num_tokens", stats.sched.used_tokens + stats.sched.waiting_tokens).Set("num_pending_tokens", stats.sched.pending_tokens);
+    load.Set("ts_tic", context.unix_now());
+    loads.push_back(std::move(load));
+  }
+  SendJson(*exchange, 200, DumpJson(Json(std::move(loads))));
 }
 
 void HandleMetrics(ApiContext& context, const Exchange& exchange) {
@@ -145,6 +178,7 @@ void HandleMetrics(ApiContext& context, const Exchange& exchange) {
   MetricLabels front = {{"model_name", context.backend.info().served_model_name}, {"engine_type", "unified"}};
   MetricLabels engine = front;
   for (const char* rank : {"tp_rank", "pp_rank", "moe_ep_rank"}) engine.emplace_back(rank, "0");
+  if (context.probe->config().priorities) engine.emplace_back("priority", "");
   front.insert(front.end(), extra.begin(), extra.end());
   engine.insert(engine.end(), extra.begin(), extra.end());
   Exposition text;

@@ -67,18 +67,21 @@ void HandleModelInfo(ApiContext& context, const Exchange& exchange) {
 
 void HandleServerInfo(ApiContext& context, const Exchange& exchange) {
   const EngineInfo& info = context.backend.info();
-  const EngineStats stats = context.backend.stats();
-  Json state = ServerArgs(context);
-  state.Set("last_gen_throughput", stats.last_gen_throughput);
-  state.Set("memory_usage", Json()
-                                .Set("weight", double(info.weight_bytes) / kGigabyte)
-                                .Set("kvcache", double(info.kv_bytes) / kGigabyte)
-                                .Set("token_capacity", info.max_total_tokens)
-                                .Set("graph", 0.0));
-  state.Set("effective_max_running_requests_per_dp", info.max_running_requests).Set("step_time_dict", Json(Json::Object{}));
+  Json::Array states;
+  for (const EngineStats& stats : context.backend.stats()) {
+    Json state = ServerArgs(context);
+    state.Set("last_gen_throughput", stats.last_gen_throughput);
+    state.Set("memory_usage", Json()
+                                  .Set("weight", double(info.weight_bytes) / kGigabyte)
+                                  .Set("kvcache", double(info.kv_bytes) / kGigabyte)
+                                  .Set("token_capacity", info.max_total_tokens)
+                                  .Set("graph", 0.0));
+    state.Set("effective_max_running_requests_per_dp", info.max_running_requests).Set("step_time_dict", Json(Json::Object{}));
+    states.push_back(std::move(state));
+  }
   Json out = ServerArgs(context);
   out.Set("status", "ready").Set("max_total_num_tokens", info.max_total_tokens).Set("max_req_input_len", info.max_req_input_len);
-  out.Set("internal_states", Json(Json::Array{std::move(state)})).Set("version", context.config.version).Set("kv_events", Json());
+  out.Set("internal_states", Json(std::move(states))).Set("version", context.config.version).Set("kv_events", Json());
   SendJson(*exchange, 200, DumpJson(out));
 }
 

@@ -94,12 +94,13 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
   return inside.status();
 }
 
-Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
+Status CheckOpenAi(const Json& json, OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(RefuseCommonFields(json));
   TRY_STATUS(RefuseFields(json, {"session_params", "json_schema", "structural_tag", "return_cached_tokens_details"}));
   if (body.model.find(':') != std::string::npos && body.model != context.backend.info().served_model_name)
     return InvalidArgument(fmt::format("'model' '{}' names a LoRA adapter, which is not supported by this server.", body.model));
-  return CheckDpRank(json, http);
+  TRY(body.dp_rank, ReadDpRank(json, http, static_cast<int>(context.backend.probes().size())));
+  return {};
 }
 
 Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> prompt, const ApiContext& context) {
@@ -112,6 +113,7 @@ Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> promp
   plan.request.priority = body.priority;
   plan.request.routing_key = body.routing_key;
   plan.request.progress = body.stream;
+  plan.request.dp_rank = body.dp_rank;
   TRY_STATUS(ApplySpecials(body.specials, body.sampling.custom_params, context, plan.request));
   return plan;
 }

@@ -18,6 +18,7 @@ struct OpenAiBody {
   SamplingAsked sampling;
   Specials specials;
   bool include_progress = false;
+  std::optional<int> dp_rank;
 };
 
 // Reads the common fields. body.sampling holds the endpoint's defaults; the server's preferred parameters come over them, the request's
@@ -27,7 +28,8 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
 void ReadOpenAiFields(JsonReader& field, OpenAiBody& body, Json& stream_options);
 
 // Values that both endpoints refuse: other adapters, grammars, hidden states...
-Status CheckOpenAi(const Json& json, const OpenAiBody& body, const ApiContext& context, const HttpRequest& http);
+// The data-parallel rank, which a header may say, goes into body.
+Status CheckOpenAi(const Json& json, OpenAiBody& body, const ApiContext& context, const HttpRequest& http);
 
 // One prompt's plan out of its tokens and the common fields. rids are the caller's.
 Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> prompt, const ApiContext& context);

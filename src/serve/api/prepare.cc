@@ -26,19 +26,22 @@ Status RefuseFields(const Json& body, std::initializer_list<std::string_view> na
 
 Status RefuseCommonFields(const Json& body) { return RefuseFields(body, {"lora_path", "return_routed_experts"}); }
 
-Status CheckDpRank(const Json& body, const HttpRequest& request) {
-  for (const std::string_view name : {"routed_dp_rank", "data_parallel_rank"}) {
+Result<std::optional<int>> ReadDpRank(const Json& body, const HttpRequest& request, int replicas) {
+  const auto in_range = [&](std::string_view name, std::string_view text, int64_t rank) -> Result<std::optional<int>> {
+    if (rank >= 0 && rank < replicas) return std::optional<int>(static_cast<int>(rank));
+    return InvalidArgument(fmt::format("{} must be in [0, {}], got {}.", name, replicas - 1, text));
+  };
+  std::optional<int> asked;
+  for (const std::string_view name : {"data_parallel_rank", "routed_dp_rank"}) {
     const Json& rank = body[name];
-    if (!rank.is_null() && !(rank.is_int() && rank.as_int() == 0))
-      return InvalidArgument(fmt::format("{} must be in [0, 0], got {}.", name, DumpJson(rank)));
+    if (rank.is_null()) continue;
+    TRY(asked, in_range(name, DumpJson(rank), rank.is_int() ? rank.as_int() : -1));
   }
   const std::string_view header = FindHeader(request, "x-data-parallel-rank");
-  if (header.empty()) return {};
+  if (header.empty()) return asked;
   int64_t rank = -1;
   const auto [end, error] = std::from_chars(header.data(), header.data() + header.size(), rank);
-  if (error != std::errc() || end != header.data() + header.size() || rank != 0)
-    return InvalidArgument(fmt::format("X-Data-Parallel-Rank must be in [0, 0], got {}.", header));
-  return {};
+  return in_range("X-Data-Parallel-Rank", header, error == std::errc() && end == header.data() + header.size() ? rank : -1);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,8 +18,9 @@ namespace sgl {
 Status RefuseFields(const Json& body, std::initializer_list<std::string_view> names);
 // Fields that no endpoint of this build can honour.
 Status RefuseCommonFields(const Json& body);
-// Data-parallel rank from the body or the X-Data-Parallel-Rank header: only rank 0 exists.
-Status CheckDpRank(const Json& body, const HttpRequest& request);
+// The replica that a request asks for: the X-Data-Parallel-Rank header, else routed_dp_rank or its older name data_parallel_rank of the
+// body. Errors: none of `replicas`.
+Result<std::optional<int>> ReadDpRank(const Json& body, const HttpRequest& request, int replicas);
 
 // A target for JsonReader: {"id": "...", ...}, see SessionParams.
 bool ReadJson(const Json& value, SessionParams& out, std::string& why);

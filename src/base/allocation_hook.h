@@ -1,4 +1,4 @@
-// For tests that let memory run out: the test binary's operator new is defined in allocation_test.cc and asks here first.
+// For tests that let memory run out: the test binary's operator new is the one of counting_new.h and asks here first.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <atomic>
