@@ -7,25 +7,12 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/retry.h"
 #include "engine/engine_impl.h"
 #include "obs/log.h"
 
 namespace sgl {
 namespace {
-
-// Clients must be told even when memory is short for a while.
-template <class F>
-void Retry(F&& f) {
-  constexpr int kTries = 100;
-  for (int i = 0; i < kTries; ++i) {
-    try {
-      return f();
-    } catch (const std::exception&) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  }
-  CHECK(false && "no memory to end the requests with");
-}
 
 // "<rid>" itself, or a member "<rid>_<index>" of its batch.
 bool IsRidOrMember(const std::string& rid, const std::string& asked) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/retry.h"
 #include "obs/log.h"
 #include "serve/reply.h"
 
@@ -39,7 +40,8 @@ void HealthMonitor::Poll(size_t round) {
   if (round != round_) return;  // refused
   const std::chrono::milliseconds pause = Pause(waited_);
   waited_ += pause;
-  context_.threads.post_http_after(pause, [self = shared_from_this(), round] { self->Poll(round); });
+  // Others wait for this round, too: it must go on.
+  Retry([&] { context_.threads.post_http_after(pause, [self = shared_from_this(), round] { self->Poll(round); }); });
 }
 
 void HealthMonitor::SubmitProbe() {

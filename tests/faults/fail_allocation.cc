@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,7 +20,7 @@ constexpr size_t kNameBytes = 16;  // as the kernel has it
 struct Control {
   std::atomic<int64_t> countdown;  // 1: the next allocation of that thread fails; 0: none does
   std::atomic<int64_t> failed;     // so many have
-  char thread[kNameBytes];         // its name; "main" is the first one
+  char thread[kNameBytes];         // its name
 };
 
 Control* Open() {
@@ -35,10 +34,9 @@ Control* Open() {
 }
 
 bool IsMeant(const Control& control) {
-  if (std::strcmp(control.thread, "main") == 0) return syscall(SYS_gettid) == getpid();
   char name[kNameBytes] = {};
   prctl(PR_GET_NAME, name);
-  return std::strncmp(name, control.thread, kNameBytes) == 0 && syscall(SYS_gettid) != getpid();
+  return std::strncmp(name, control.thread, kNameBytes) == 0;
 }
 
 }  // namespace

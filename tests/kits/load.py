@@ -104,12 +104,11 @@ class Trace:
 
 
 def thread_seconds(pid):
-    """Processor seconds by the role of a thread: "http" is the first one. Linux."""
+    """Processor seconds by the name of a thread: http, text, engine, compute, ... Linux."""
     seconds = collections.Counter()
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:
-            name = "http" if task.name == str(pid) else (task / "comm").read_text().strip()
-            seconds[name.split("-")[0]] += int((task / "schedstat").read_text().split()[0]) / 1e9
+            seconds[(task / "comm").read_text().strip().split("-")[0]] += int((task / "schedstat").read_text().split()[0]) / 1e9
         except OSError:  # it has ended
             pass
     return seconds
