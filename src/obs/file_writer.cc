@@ -81,9 +81,12 @@ FileWriter::~FileWriter() {
       ended = state_->changed.wait_for(lock, patience_, [&] { return state_->ended; });
     }
   }
-  if (ended) return thread_.join();
-  LOG_ERROR("a disk does not answer, its last lines are lost");
-  thread_.detach();
+  if (ended) {
+    thread_.join();
+  } else {
+    LOG_ERROR("a disk does not answer, its last lines are lost");
+    thread_.detach();
+  }
 }
 
 void FileWriter::Append(std::filesystem::path file, std::string text) {
