@@ -196,9 +196,10 @@ void Engine::Impl::PollGrammars() {
     if (!ready.known) probe_.grammar_compile.Observe(ready.grammar->compile_ms() / 1000);
     if (!result.ok()) {
       probe_.grammars_aborted.Add(1);
+      const bool ours = result.error().code == Code::kInternal;  // no memory
       End({{id, Finish::Abort(
                     fmt::format("Failed to compile {} grammar: {}", GrammarKindName(ready.grammar->key().kind), result.error().message),
-                    400, "BadRequestError")}});
+                    ours ? 500 : 400, ours ? "InternalServerError" : "BadRequestError")}});
       continue;
     }
     ActiveRequest& active = *active_.at(Index(id));

@@ -351,8 +351,9 @@ void Connection::Dispatch() {
   }
   try {
     hub_.handler(MakeHttpExchange(reply_, std::move(request)));
-  } catch (const std::exception& e) {  // out of memory; the exchange was dropped on the way and has sent its 500
+  } catch (const std::exception& e) {  // out of memory
     fmt::print(stderr, "http handler: {}\n", e.what());
+    reply_->Abandon();  // there may be no exchange that could, or somebody may hold it for ever
   }
 }
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import random
 import statistics
 import tempfile
 import time
@@ -33,7 +34,7 @@ def percentile(values, share):
 
 
 def ask_health(url, stop, out):
-    """In a process of its own, so that thousands of streams in the other one do not delay it: (seconds, status) of each check."""
+    """In a process of its own, so that thousands of streams in the other one do not delay it: (begin, end, status) of each check."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
     seen = []
@@ -42,8 +43,8 @@ def ask_health(url, stop, out):
         connection.request("GET", "/health")
         reply = connection.getresponse()
         reply.read()
-        seen.append((time.monotonic() - begin, reply.status))
-        time.sleep(HEALTH_PAUSE)
+        seen.append((begin, time.monotonic(), reply.status))
+        time.sleep(random.uniform(0, 2 * HEALTH_PAUSE))  # not in step with the server
     out.put(seen)
 
 
@@ -68,16 +69,17 @@ class HealthWatch:
 
 class Trace:
     """The engine's own record of its steps while it is open; needs a server on this machine. Afterwards `steps`: (kind, seconds, requests),
-    and `plan`, `run`, `deliver`: seconds in all."""
+    `ends`: when each was over, by time.monotonic() and as exact as one request over HTTP, and `plan`, `run`, `deliver`: seconds in all."""
 
     def __init__(self, url, headers=None):
         self.url, self.headers = url, headers
         self.folder = tempfile.TemporaryDirectory()
-        self.steps, self.plan, self.run, self.deliver = [], 0.0, 0.0, 0.0
+        self.steps, self.ends, self.plan, self.run, self.deliver, self.origin = [], [], 0.0, 0.0, 0.0, 0.0
 
     async def __aenter__(self):
         reply = await wire.ask(self.url, "POST", "/start_profile", {"output_dir": self.folder.name}, self.headers)
         assert reply.status == 200, reply.body
+        self.origin = time.monotonic()
         return self
 
     async def __aexit__(self, *_):
@@ -100,6 +102,7 @@ class Trace:
             seconds[event["name"]] += event["dur"] / 1e6
             if event["name"] in ("prefill", "decode"):
                 self.steps.append((event["name"], event["dur"] / 1e6, event["args"]["sequences"]))
+                self.ends.append(self.origin + (event["ts"] + event["dur"]) / 1e6)
         self.plan, self.run, self.deliver = seconds["plan"], seconds["run"], seconds["commit and deliver"]
 
 
@@ -205,16 +208,20 @@ def connections(url, pid, count=2000, prompt_tokens=16, tokens=16, headers=None,
     slow_down(url, 0, headers)
     idle.wait_idle(url, headers=headers)
     idle.flush(url, headers)
-    times = [took for took, _ in health.seen]
+    times = [end - begin for begin, end, _ in health.seen]
     result = {
         "outcomes": dict(outcomes), "seconds": seconds, "tokens_per_s": outcomes["whole"] * tokens / seconds,
         "first_event_s": {"median": statistics.median(first), "p99": percentile(first, 0.99)} if first else None,
-        "health": {"checks": len(times), "not_200": sum(status != 200 for _, status in health.seen), "median_s": statistics.median(times),
+        "health": {"checks": len(times), "not_200": sum(status != 200 for *_, status in health.seen), "median_s": statistics.median(times),
                    "p99_s": percentile(times, 0.99)},
         "rss_bytes": {"before": before, "most": memory.most, "after": idle.rss_bytes(pid)},
     }
     if trace:
         steps = [took for _, took, _ in trace.steps]
+        waited = [sum(begin < over < end for over in trace.ends) for begin, end, _ in health.seen
+                  if trace.ends[0] < begin and end < trace.ends[-1]]
+        result["health"]["steps"] = {"checks": len(waited), "median": statistics.median(waited), "p99": percentile(waited, 0.99),
+                                     "most": max(waited)}
         result["steps"] = {"count": len(steps), "median_s": statistics.median(steps), "p99_s": percentile(steps, 0.99)}
     return result
 

@@ -88,7 +88,7 @@ const checks = {
   },
 
   async tools() {
-    const ask = { ...greedy, max_tokens: 64, tools: [weather], tool_choice: { type: "function", function: { name: "weather" } },
+    const ask = { ...greedy, max_tokens: 200, tools: [weather], tool_choice: { type: "function", function: { name: "weather" } },
                   parallel_tool_calls: false };
     const reply = await client.chat.completions.create(ask);
     const [call] = reply.choices[0].message.tool_calls;
