@@ -23,11 +23,13 @@ EVERYTHING = ("identical", "begins alike", "retractions", "length", "stop", "lef
 def test_every_client_gets_its_own_answer(server_with):
     env = {name: str(float(value) * TIMEOUTS) if name.endswith("TIMEOUT") else value for name, value in storm.ENV.items()}
     server = server_with(*storm.FLAGS, env=env, path=TINY)
-    storm.run(server.url, requests=min(REQUESTS, 500), seed=1, pid=server.pid)
+    pause = 0.05 * TIMEOUTS
+    storm.run(server.url, requests=min(REQUESTS, 500), seed=1, pid=server.pid, pause=pause)
     before = rss_bytes(server.pid)
-    counts = storm.run(server.url, requests=REQUESTS, seed=2, pid=server.pid)
+    counts = storm.run(server.url, requests=REQUESTS, seed=2, pid=server.pid, pause=pause)
     print(dict(counts))
-    missing = [what for what in EVERYTHING if not counts[what]]
+    # With the timeouts of a slow build, not every kind of them is certain.
+    missing = [what for what in EVERYTHING if not counts[what] and not (TIMEOUTS > 1 and "timeout" in what)]
     assert not missing, f"nobody had {missing}: {dict(counts)}"
     assert counts["Aborted"] + counts["Abort in waiting queue"] > 0 and counts["identical"] > REQUESTS / 20, dict(counts)
     assert rss_bytes(server.pid) - before < ALLOWED_GROWTH, (rss_bytes(server.pid) >> 20, before >> 20)

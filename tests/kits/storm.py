@@ -109,8 +109,8 @@ def begins_like(part, whole):
 
 
 class Storm:
-    def __init__(self, url, seed, headers=None):
-        self.url, self.headers = url, headers
+    def __init__(self, url, seed, headers=None, pause=0.05):
+        self.url, self.headers, self.pause = url, headers, pause
         self.rng = random.Random(seed)
         self.counts = collections.Counter()
         self.expected = {}
@@ -180,7 +180,10 @@ class Storm:
                 reply = await wire.ask(self.url, "POST", "/abort_request", {"rid": rid}, self.headers)
                 assert reply.status == 200, reply.body
             reply = await asyncio.wait_for(asked, REPLY_SECONDS)
-            self.check(index, path, Answer(path, reply, stream), fate, what)
+            answer = Answer(path, reply, stream)
+            self.check(index, path, answer, fate, what)
+            if answer.reason == "error":  # there is no room: not all requests may meet this
+                await asyncio.sleep(self.pause)
         except (AssertionError, wire.Broken, asyncio.TimeoutError, KeyError, TypeError, ValueError) as error:
             raise AssertionError(f"{what}: {error!r}") from error
         finally:
@@ -224,10 +227,10 @@ def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
-def run(url, requests=500, seed=1, at_once=96, bodies=120, pid=None, headers=None, apis=APIS):
-    """What happened, as counts. With the server's `pid`, on the same machine: no thread and no descriptor more than before.
+def run(url, requests=500, seed=1, at_once=96, bodies=120, pid=None, headers=None, apis=APIS, pause=0.05):
+    """What happened, as counts. pause: seconds before a client that was refused sends its next request. With the server's `pid`, on the same machine: no thread and no descriptor more than before.
     AssertionError when a rule is broken; what is raised names the request."""
-    storm = Storm(url, seed, headers)
+    storm = Storm(url, seed, headers, pause)
     made = make_bodies(storm.rng, bodies, apis)
     asyncio.run(storm.quiet(made))
     idle.wait_idle(url, headers=headers)
