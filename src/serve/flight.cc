@@ -17,6 +17,7 @@ Flight::Flight(ApiContext& context, Exchange exchange, FlightOptions options)
 
 void Flight::Launch(std::vector<GenerateRequest> requests) {
   progress_.resize(requests.size());
+  ids_.reserve(requests.size());  // nothing may fail once the stream has begun
   open_ = requests.size();
   WatchOptions watch{.stream = options_.stream, .log_metrics = options_.log_metrics, .openai_body = {}, .labels = options_.labels};
   if (options_.style != ErrorStyle::kNative && context_.journal.active()) watch.openai_body = exchange_->request().body;
@@ -38,7 +39,6 @@ void Flight::Launch(std::vector<GenerateRequest> requests) {
     Start();
   }
   const auto self = shared_from_this();
-  ids_.reserve(requests.size());
   for (size_t i = 0; i < requests.size() && !aborted(); ++i) {
     Result<RequestId> id = Internal("out of memory");
     try {

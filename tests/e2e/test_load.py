@@ -65,6 +65,8 @@ def test_the_judge_notices(result, args, tool, spoil, word):
 
 
 def test_shares_of_a_step(server):
-    result = load.share(server.url, server.pid, batch=8, prompt_tokens=16, tokens=32)
-    assert result["batch"] == 8 and result["steps"] >= 32
+    load.slow_down(server.url, 0.02)  # all eight are there before the first one has ended
+    result = load.share(server.url, server.pid, batch=8, prompt_tokens=16, tokens=64)
+    load.slow_down(server.url, 0)
+    assert result["batch"] == 8 and result["steps"] >= 64
     assert set(result["share"]) == {"plan", "commit and deliver", "http", "text"} and all(value > 0 for value in result["share"].values())
