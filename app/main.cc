@@ -97,6 +97,7 @@ void LogWarnings(const std::vector<std::string>& warnings) {
 
 int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is an error of that write, not the end of the process
+  std::signal(SIGXFSZ, SIG_IGN);  // nor is a file that may not grow any more (ulimit -f)
   try {
     return sgl::Main(sgl::Arguments(argv + 1, argv + argc));
   } catch (const std::exception& e) {  // out of memory, or a library that throws where we did not expect it

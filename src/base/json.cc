@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -188,6 +189,7 @@ Result<Json> ParseJson(std::string_view text) {
     if (rewritten.size() != text.size() && parser.parse(rewritten).get(root) == simdjson::SUCCESS) return Convert(root);
   }
   if (code == simdjson::SUCCESS) return Convert(root);
+  if (code == simdjson::MEMALLOC) throw std::bad_alloc();  // as any other allocation here: the document is not to blame
   WhereItBreaks where;
   nlohmann::json::sax_parse(text.begin(), text.end(), &where);
   const size_t at = where.at != 0 ? where.at : text.size();

@@ -8,25 +8,12 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/retry.h"
 #include "engine/engine_impl.h"
 #include "obs/log.h"
 
 namespace sgl {
 namespace {
-
-// Clients must be told even when memory is short for a while.
-template <class F>
-void Retry(F&& f) {
-  constexpr int kTries = 100;
-  for (int i = 0; i < kTries; ++i) {
-    try {
-      return f();
-    } catch (const std::exception&) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  }
-  CHECK(false && "no memory to end the requests with");
-}
 
 // "<rid>" itself, or a member "<rid>_<index>" of its batch.
 bool IsRidOrMember(const std::string& rid, const std::string& asked) {
@@ -225,9 +212,10 @@ void Engine::Impl::PollGrammars() {
     if (!ready.known) probe_.grammar_compile.Observe(ready.grammar->compile_ms() / 1000);
     if (!result.ok()) {
       probe_.grammars_aborted.Add(1);
+      const bool ours = result.error().code == Code::kInternal;  // no memory
       End({{id, Finish::Abort(
                     fmt::format("Failed to compile {} grammar: {}", GrammarKindName(ready.grammar->key().kind), result.error().message),
-                    400, "BadRequestError")}});
+                    ours ? 500 : 400, ours ? "InternalServerError" : "BadRequestError")}});
       continue;
     }
     ActiveRequest& active = *active_.at(Index(id));

@@ -5,10 +5,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <new>
+
+#include "base/retry.h"
 
 namespace sgl {
 
 GrammarCache::GrammarCache(Compile compile, int threads, size_t max_bytes) : compile_(std::move(compile)), max_bytes_(max_bytes) {
+  running_.reserve(static_cast<size_t>(threads));
   for (int i = 0; i < threads; ++i)
     threads_.emplace_back([this] {
       pthread_setname_np(pthread_self(), "grammar");
@@ -104,10 +109,15 @@ void GrammarCache::Work() {
     if (stopping_) return;
     const std::shared_ptr<PendingGrammar> p = jobs_.front();
     jobs_.pop_front();
-    running_.push_back(p);
+    running_.push_back(p);  // there is room, see the constructor
     lock.unlock();
     const auto begin = std::chrono::steady_clock::now();
-    Result<std::shared_ptr<const Grammar>> result = compile_(p->key_, &p->stop_);
+    Result<std::shared_ptr<const Grammar>> result = Internal("out of memory");
+    try {
+      result = compile_(p->key_, &p->stop_);
+    } catch (const std::exception&) {  // of memory; whoever asks next may have more luck
+      p->stop_ = true;
+    }
     const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
     lock.lock();
     running_.erase(std::find(running_.begin(), running_.end(), p));
@@ -117,13 +127,22 @@ void GrammarCache::Work() {
     p->ready_.store(true, std::memory_order_release);
     ++(good ? stats_.compiled : stats_.failed);
     stats_.compile_ms += ms;
-    if (wanted) {
-      (good ? used_ : invalid_).push_front(p);
-      Evict();
+    bool kept = false;
+    try {
+      if (wanted) {
+        (good ? used_ : invalid_).push_front(p);
+        kept = true;
+        Evict();
+      }
+    } catch (const std::bad_alloc&) {  // then it is compiled again when somebody asks
+    }
+    if (!kept) {
+      const auto it = table_.find(p->key_);
+      if (it != table_.end() && it->second == p) table_.erase(it);
     }
     std::vector<std::function<void()>> waiting = std::move(p->waiting_);
     lock.unlock();
-    for (const auto& done : waiting) done();
+    for (const auto& done : waiting) Retry(done);
     lock.lock();
   }
 }

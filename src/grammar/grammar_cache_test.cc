@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <new>
 
 #include "grammar/test_kit.h"
 
@@ -65,6 +66,27 @@ TEST(GrammarCache, WhatIsWrongIsRememberedToo) {
   const auto b = cache.Get(kBad, [] { ADD_FAILURE(); });
   EXPECT_TRUE((*b)->ready());
   EXPECT_EQ(gate.started.load(), 1);
+}
+
+TEST(GrammarCache, WhatMemoryDidNotSufficeForIsCompiledAgain) {
+  std::atomic<int> started{0};
+  GrammarCache cache(
+      [&](const GrammarKey& key, const std::atomic<bool>* stop) -> Result<std::shared_ptr<const Grammar>> {
+        if (started++ == 0) throw std::bad_alloc();
+        return Grammar::Compile(key, {}, TestVocabulary(), stop);
+      },
+      1);
+  std::promise<void> first, second;
+  int told = 0;
+  const auto a = cache.Get(kRegex, [&] {
+    if (told++ == 0) throw std::bad_alloc();  // who is told may be short of memory, too
+    first.set_value();
+  });
+  first.get_future().wait();
+  EXPECT_EQ((*a)->result().error().message, "out of memory");
+  const auto b = cache.Get(kRegex, [&] { second.set_value(); });
+  second.get_future().wait();
+  EXPECT_TRUE((*b)->result().ok());
 }
 
 TEST(GrammarCache, AJobThatNobodyWaitsForIsCancelled) {

@@ -1,11 +1,10 @@
 // Files that grow by whole lines, written by a thread of their own: who has something to tell never waits for a disk.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <condition_variable>
+#include <chrono>
 #include <cstdint>
-#include <deque>
 #include <filesystem>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -15,8 +14,9 @@ namespace sgl {
 // time: each such stretch is logged once, and `dropped` counts.
 class FileWriter {
  public:
-  explicit FileWriter(size_t max_pending_bytes = size_t{64} << 20);
-  ~FileWriter();  // writes what is pending
+  // patience: a write that takes longer does not hold up the end.
+  explicit FileWriter(size_t max_pending_bytes = size_t{64} << 20, std::chrono::milliseconds patience = std::chrono::seconds(5));
+  ~FileWriter();  // writes what is pending, unless the disk does not answer
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
 
@@ -25,21 +25,11 @@ class FileWriter {
   int64_t dropped() const;
 
  private:
-  struct Item {
-    std::filesystem::path file;
-    std::string text;
-  };
-  void Work();
-  bool Write(const Item& item);
-
+  struct State;
   const size_t max_pending_bytes_;
-  mutable std::mutex mutex_;  // one queue between many senders and one thread that may block for seconds
-  std::condition_variable changed_;
-  std::deque<Item> items_;
-  size_t pending_bytes_ = 0;
-  int64_t dropped_ = 0;
-  bool stopping_ = false, busy_ = false, failing_ = false;
-  std::thread thread_;  // starts with the first Append
+  const std::chrono::milliseconds patience_;
+  const std::shared_ptr<State> state_;  // the thread's, too: it may be stuck in a write for longer than we live
+  std::thread thread_;                  // starts with the first Append
 };
 
 }  // namespace sgl

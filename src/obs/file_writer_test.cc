@@ -2,6 +2,7 @@
 #include "obs/file_writer.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -49,6 +50,21 @@ TEST(FileWriter, AFullDiskCostsLinesOnly) {
   for (int i = 0; i < 10; ++i) writer.Append("/dev/full", std::string(100000, 'x'));
   writer.Flush();
   EXPECT_EQ(writer.dropped(), 10);
+}
+
+// A pipe without a reader lets nobody open it: a disk that does not answer.
+TEST(FileWriter, ADiskThatDoesNotAnswerCostsNoTime) {
+  SetLogLevel("critical");
+  Folder folder;
+  std::filesystem::create_directories(folder.path);
+  const std::filesystem::path pipe = folder.path / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  {
+    FileWriter writer(1000, std::chrono::milliseconds(20));
+    for (int i = 0; i < 10; ++i) writer.Append(pipe, std::string(150, 'x'));
+    EXPECT_GE(writer.dropped(), 3);
+  }
+  EXPECT_TRUE(std::filesystem::exists(pipe));  // and here we are
 }
 
 TEST(FileWriter, WhatWaitsIsBounded) {

@@ -4,8 +4,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
+#include "base/retry.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -26,6 +28,7 @@ Flight::Flight(ApiContext& context, Exchange exchange, FlightOptions options)
 
 void Flight::Launch(std::vector<GenerateRequest> requests) {
   progress_.resize(requests.size());
+  ids_.reserve(requests.size());  // nothing may fail once the stream has begun
   open_ = requests.size();
   WatchOptions watch{.stream = options_.stream, .log_metrics = options_.log_metrics, .openai_body = {}, .labels = options_.labels};
   if (options_.style != ErrorStyle::kNative && context_.journal.active()) watch.openai_body = exchange_->request().body;
@@ -49,10 +52,14 @@ void Flight::Launch(std::vector<GenerateRequest> requests) {
   }
   const auto self = shared_from_this();
   for (size_t i = 0; i < requests.size() && !aborted(); ++i) {
-    Result<RequestId> id = context_.backend.Submit(
-        std::move(requests[i]), [self, i, outbox = context_.outbox](TokenDelta delta) { outbox->Push(self, i, std::move(delta)); });
+    Result<RequestId> id = Internal("out of memory");
+    try {
+      id = context_.backend.Submit(std::move(requests[i]),
+                                   [self, i, outbox = context_.outbox](TokenDelta delta) { outbox->Push(self, i, std::move(delta)); });
+    } catch (const std::exception&) {  // those before it are under way, so the reply is theirs, too
+    }
     if (!id.ok()) {
-      context_.outbox->PushRefusal(self, i, std::move(id).error());
+      Retry([&] { context_.outbox->PushRefusal(self, i, id.error()); });
       return;
     }
     {
@@ -126,13 +133,13 @@ void Flight::Emission(size_t index) {
 }
 
 void Flight::Finished() {
-  done_ = true;
-  if (!options_.stream) {
+  if (options_.stream) {
+    EmitTail();
+    End();
+  } else {
     SendJson(*exchange_, 200, Body());
-    return;
   }
-  EmitTail();
-  End();
+  done_ = true;  // last: who fails before gets to say so
 }
 
 void Flight::Start() {
@@ -156,7 +163,6 @@ void Flight::OnRefused(size_t, Error error) {
 }
 
 void Flight::Fail(ErrorReply reply, const std::string& event) {
-  done_ = true;
   Failed(reply);
   if (streaming_) {
     WriteEvent(ErrorEvent(event), "error");
@@ -164,6 +170,7 @@ void Flight::Fail(ErrorReply reply, const std::string& event) {
   } else {
     SendError(*exchange_, std::move(reply));
   }
+  done_ = true;
   AbortRest();
 }
 

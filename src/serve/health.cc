@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/health.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "base/retry.h"
 #include "obs/log.h"
 #include "serve/reply.h"
 
 namespace sgl {
 namespace {
 
-constexpr std::chrono::milliseconds kPollPeriod{100};
+// Between two looks at the engine: a tenth of the time that has passed, so that the answer follows the first sign of life closely, however
+// long a step takes.
+std::chrono::milliseconds Pause(std::chrono::milliseconds waited) {
+  using std::chrono::milliseconds;
+  return std::clamp(waited / 10, milliseconds(1), milliseconds(100));
+}
 
 }  // namespace
 
@@ -31,8 +38,10 @@ void HealthMonitor::Poll(size_t round) {
   // A busy engine will show life by itself; a probe would only queue up behind the rest.
   if (!probed_ && stats.sched.running == 0 && stats.sched.waiting == 0) SubmitProbe();
   if (round != round_) return;  // refused
-  waited_ += kPollPeriod;
-  context_.threads.post_http_after(kPollPeriod, [self = shared_from_this(), round] { self->Poll(round); });
+  const std::chrono::milliseconds pause = Pause(waited_);
+  waited_ += pause;
+  // Others wait for this round, too: it must go on.
+  Retry([&] { context_.threads.post_http_after(pause, [self = shared_from_this(), round] { self->Poll(round); }); });
 }
 
 void HealthMonitor::SubmitProbe() {

@@ -48,6 +48,19 @@ TEST(Health, AnyTokenWillDoAndABusyEngineGetsNoProbe) {
   EXPECT_EQ(exchange->status, 200);
 }
 
+TEST(Health, TheAnswerFollowsTheTokenClosely) {
+  for (const milliseconds step : {milliseconds(5), milliseconds(60), milliseconds(500)}) {
+    FakeServer server;
+    server.backend.stats_.sched.running = 3;
+    const auto exchange = server.Get("/health");
+    server.Pass(step);
+    EXPECT_EQ(exchange->replies, 0);
+    ++server.backend.stats_.tokens_produced;
+    server.Pass(step / 5);
+    EXPECT_EQ(exchange->status, 200) << "a step of " << step.count() << " ms";
+  }
+}
+
 TEST(Health, AnEngineThatBecomesIdleIsProbed) {
   FakeServer server;
   server.backend.stats_.sched.running = 1;

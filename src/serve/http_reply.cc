@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/retry.h"
 
 namespace sgl {
 namespace {
@@ -63,6 +64,18 @@ void AppendNumber(std::string& out, Int value, int base = 10) {
 bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
+}
+
+// What does not fit into memory leaves no half of itself behind.
+template <class F>
+void AllOrNothing(std::string& text, F&& append) {
+  const size_t before = text.size();
+  try {
+    append();
+  } catch (...) {
+    text.resize(before);
+    throw;
+  }
 }
 
 // A header can carry text that came from a client: control characters, which could start another header, become spaces.
@@ -179,14 +192,16 @@ void HttpReply::AppendHead(int status, std::string_view content_type, const Http
 
 void HttpReply::SendLocked(int status, std::string_view content_type, std::string body, const HttpHeaders& extra) {
   const size_t before = text_.size();
-  AppendHead(status, content_type, extra, static_cast<int64_t>(body.size()));
-  if (!terms_.head_only && status != 204 && status != 304) {
-    if (body.size() <= kInlineBodyBytes) {
-      text_ += body;
-    } else {
-      body_ = std::move(body);
+  AllOrNothing(text_, [&]() REQUIRES(mutex_) {
+    AppendHead(status, content_type, extra, static_cast<int64_t>(body.size()));
+    if (!terms_.head_only && status != 204 && status != 304) {
+      if (body.size() <= kInlineBodyBytes) {
+        text_ += body;
+      } else {
+        body_ = std::move(body);
+      }
     }
-  }
+  });
   pending_bytes_ += static_cast<int64_t>(text_.size() - before + body_.size());
   state_ = State::kComplete;
 }
@@ -210,7 +225,7 @@ void HttpReply::StartStream(std::string_view content_type, const HttpHeaders& ex
     MutexLock lock(mutex_);
     if (state_ != State::kWaiting) return;
     const size_t before = text_.size();
-    AppendHead(200, content_type, extra, -1);
+    AllOrNothing(text_, [&]() REQUIRES(mutex_) { AppendHead(200, content_type, extra, -1); });
     pending_bytes_ += static_cast<int64_t>(text_.size() - before);
     state_ = State::kStreaming;
     wake = ClaimWake();
@@ -225,12 +240,14 @@ void HttpReply::Write(std::string_view chunk) {
     MutexLock lock(mutex_);
     if (state_ != State::kStreaming || terms_.head_only) return;
     const size_t before = text_.size();
-    if (!raw_stream_) {
-      AppendNumber(text_, chunk.size(), 16);
-      text_ += "\r\n";
-    }
-    text_ += chunk;
-    if (!raw_stream_) text_ += "\r\n";
+    AllOrNothing(text_, [&]() REQUIRES(mutex_) {
+      if (!raw_stream_) {
+        AppendNumber(text_, chunk.size(), 16);
+        text_ += "\r\n";
+      }
+      text_ += chunk;
+      if (!raw_stream_) text_ += "\r\n";
+    });
     pending_bytes_ += static_cast<int64_t>(text_.size() - before);
     if (pending_bytes_.load() > terms_.max_pending_bytes) {
       state_ = State::kOverflow;
@@ -264,7 +281,8 @@ void HttpReply::Abandon() {
   {
     MutexLock lock(mutex_);
     if (state_ == State::kWaiting) {
-      SendLocked(500, "application/json", HttpErrorBody(500, "Internal Server Error"), {});
+      // Out of memory, most likely; and this may be a destructor.
+      Retry([this]() REQUIRES(mutex_) { SendLocked(500, "application/json", HttpErrorBody(500, "Internal Server Error"), {}); });
     } else if (state_ == State::kStreaming) {
       state_ = State::kBroken;
     } else {
@@ -337,8 +355,10 @@ void HttpReply::Gone() {
 bool HttpReply::ClaimWake() { return !std::exchange(wake_pending_, true); }
 
 void HttpReply::Wake() {
-  loop_->Post([listener = listener_] {
-    if (const auto connection = listener.lock()) connection->OnReply();
+  Retry([this] {
+    loop_->Post([listener = listener_] {
+      if (const auto connection = listener.lock()) connection->OnReply();
+    });
   });
 }
 

@@ -3,6 +3,7 @@
 #include "serve/http_server.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <cctype>
 #include <list>
+#include <new>
 #include <optional>
 #include <unordered_set>
 
@@ -349,8 +351,9 @@ void Connection::Dispatch() {
   }
   try {
     hub_.handler(MakeHttpExchange(reply_, std::move(request)));
-  } catch (const std::exception& e) {  // out of memory; the exchange was dropped on the way and has sent its 500
+  } catch (const std::exception& e) {  // out of memory
     fmt::print(stderr, "http handler: {}\n", e.what());
+    reply_->Abandon();  // there may be no exchange that could, or somebody may hold it for ever
   }
 }
 
@@ -399,12 +402,14 @@ void Connection::ReadAhead() {
   }
 }
 
-void Connection::OnReply() {
+void Connection::OnReply() try {
   if (dead_ || !reply_) return;
   end_ = reply_->Take(text_, body_);
   if (end_ == HttpReply::End::kOverflow) return Drop();
   if (end_ != HttpReply::End::kOpen) deadline_ = Clock::now() + hub_.config.write_timeout;
   Pump();
+} catch (const std::bad_alloc&) {  // better no end than none that anybody waits for
+  Drop();
 }
 
 // Sends until the socket takes no more, then goes on when it does.
@@ -686,6 +691,7 @@ uint16_t HttpServer::port() const { return impl_->bound_port; }
 int HttpServer::connections() const { return impl_->hub.open; }
 
 void HttpServer::Run() {
+  pthread_setname_np(pthread_self(), "http");
   for (Acceptor& acceptor : impl_->acceptors) asio::co_spawn(impl_->io, impl_->Accept(acceptor), asio::detached);
   const auto work = asio::make_work_guard(impl_->io);
   while (!impl_->io.stopped()) {

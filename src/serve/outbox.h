@@ -1,12 +1,17 @@
 // What the engine says, carried to the http thread in order: one task there per engine step, not one per token.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <fmt/core.h>
+
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
 
+#include "base/result.h"
+#include "base/retry.h"
 #include "engine/engine.h"
 
 namespace sgl {
@@ -50,7 +55,7 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
       if (scheduled_) return;
       scheduled_ = true;
     }
-    post_([self = shared_from_this()] { self->Deliver(); });
+    Retry([this] { post_([self = shared_from_this()] { self->Deliver(); }); });  // the item is in: this may not fail
   }
   void Deliver() {
     std::vector<Item> items;
@@ -60,10 +65,14 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
       items.swap(items_);
     }
     for (Item& item : items) {
-      if (item.refusal)
-        item.taker->OnRefused(item.index, *std::move(item.refusal));
-      else
-        item.taker->OnDelta(item.index, std::move(item.delta));
+      try {
+        if (item.refusal)
+          item.taker->OnRefused(item.index, *item.refusal);
+        else
+          item.taker->OnDelta(item.index, std::move(item.delta));
+      } catch (const std::exception& e) {  // out of memory: this request ends, and the others must not be lost
+        Retry([&] { item.taker->OnRefused(item.index, Internal(fmt::format("The reply could not be written: {}", e.what()))); });
+      }
     }
   }
 

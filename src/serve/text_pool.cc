@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/text_pool.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -39,6 +41,7 @@ void TextPool::Stop() {
 }
 
 void TextPool::Work() {
+  pthread_setname_np(pthread_self(), "text");
   LowerThreadPriority();
   while (true) {
     Task task;

@@ -1,16 +1,17 @@
-"""python -m kits URL [KIT...]: runs kits against a server that is there. The timeout kits need one that was started for them.
+"""python -m kits URL [KIT...]: runs kits against a server that is there. The timeout kits and the storm need one that was started for them.
 
 SPDX-License-Identifier: Apache-2.0
 """
 import sys
 
-from kits import contract, ends, idle, malformed
+from kits import contract, ends, idle, malformed, storm
 
 KITS = {
     "contract": contract.run,
     "abort-all": ends.abort_all,
     "rude-clients": ends.rude_clients,
     "malformed": malformed.run,
+    "storm": storm.run,
     "idle": idle.wait_idle,
     "waiting-timeout": lambda url: ends.waiting_timeout(url, 2, 6),
     "running-timeout": lambda url: ends.running_timeout(url, 6),

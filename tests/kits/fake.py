@@ -5,11 +5,13 @@ SPDX-License-Identifier: Apache-2.0
 import contextlib
 import http.server
 import json
+import os
 import threading
 import time
 
 FAULTS = ("abort-is-deaf", "abort-forgets-meta", "two-finals", "no-done", "waits-for-ever", "runs-for-ever", "second-wave-runs",
-          "leaks-on-disconnect", "wrong-count", "logprobs-short", "accepts-nonsense", "says-500", "says-nothing", "hangs-up")
+          "leaks-on-disconnect", "wrong-count", "logprobs-short", "accepts-nonsense", "says-500", "says-nothing", "hangs-up",
+          "neighbours-change-answers", "loses-a-token", "aborts-others", "leaks-descriptors")
 TOKEN_SECONDS = 0.002
 
 
@@ -20,8 +22,9 @@ class Engine:
         self.slots, self.waiting_timeout, self.running_timeout, self.fault = slots, waiting_timeout, running_timeout, fault
         self.lock = threading.Condition()
         self.running = self.waiting = self.epoch = self.timeouts = 0
+        self.aborted, self.leaked = set(), []
 
-    def tokens(self, count):
+    def tokens(self, count, rid=None):
         """Yields ("token", i), at last ("end", finish_reason); closing it early gives the slot back."""
         begin, epoch, leaked, refused = time.monotonic(), self.epoch, False, None
         with self.lock:
@@ -41,7 +44,7 @@ class Engine:
         try:
             for i in range(count):
                 time.sleep(TOKEN_SECONDS)
-                if self.epoch != epoch:
+                if self.epoch != epoch or rid in self.aborted:
                     yield "end", {"type": "abort", "message": "Aborted", "status_code": None, "err_type": None}
                     return
                 late = self.running_timeout and time.monotonic() - began > self.running_timeout and self.fault != "runs-for-ever"
@@ -49,7 +52,7 @@ class Engine:
                     self.timeouts += 1
                     yield "end", timed_out("Request running timeout reached.")
                     return
-                yield "token", i
+                yield "token", i + (self.fault == "neighbours-change-answers" and self.running > 4)
             yield "end", {"type": "length", "length": count}
         except GeneratorExit:
             leaked = self.fault == "leaks-on-disconnect"
@@ -60,8 +63,12 @@ class Engine:
                     self.running -= 1
                     self.lock.notify_all()
 
-    def abort_all(self):
-        if self.fault != "abort-is-deaf":
+    def abort(self, body):
+        if self.fault == "abort-is-deaf":
+            return
+        if "rid" in body and self.fault != "aborts-others":
+            self.aborted.add(body["rid"])
+        else:
             self.epoch += 1
 
 
@@ -104,8 +111,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path == "/abort_request":
-            self.engine.abort_all()
+            self.engine.abort(json.loads(content))
             return self.send(200, "")
+        if self.path.startswith("/flush_cache"):
+            return self.send(200, "Cache flushed.")
         try:
             body = json.loads(content)
             wrong = next((name for name, kind in (("text", str), ("stream", bool)) if not isinstance(body.get(name, kind()), kind)), "")
@@ -142,9 +151,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.end_headers()
             self.close_connection = True
-        with contextlib.closing(self.engine.tokens(body.get("sampling_params", {}).get("max_new_tokens", 1))) as steps:
+        with contextlib.closing(self.engine.tokens(body.get("sampling_params", {}).get("max_new_tokens", 1), body.get("rid"))) as steps:
             for kind, value in steps:
                 reason = value if kind == "end" else None
+                if self.engine.fault == "loses-a-token" and value == 3 and self.engine.running > 4:
+                    continue
                 if kind == "token":
                     ids.append(value)
                     if not stream:
@@ -165,6 +176,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 elif reason and not stream:
                     code = reason.get("status_code")
                     self.send(code or 200, {"message": reason["message"]} if code else self.answer(body, ids, reason, begin))
+        if self.engine.fault == "leaks-descriptors":
+            self.engine.leaked.append(open(os.devnull))
         if stream and self.engine.fault != "no-done":
             self.wfile.write(b"data: [DONE]\n\n")
 

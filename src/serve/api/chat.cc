@@ -55,14 +55,16 @@ class ChatFlight final : public OpenAiFlight {
       AppendJsonString(delta, event.text);
     } else {
       const bool begins = event.kind == Kind::kToolCall;
-      delta += R"("tool_calls":[{"id":)";
-      if (begins)
+      delta += R"("tool_calls":[{)";
+      if (begins) {
+        delta += R"("id":)";
         AppendJsonString(delta, event.id);
-      else
-        delta += "null";
-      delta += R"(,"index":)";
+        delta += ',';
+      }
+      delta += R"("index":)";
       AppendJsonNumber(delta, int64_t{event.call});
-      delta += begins ? R"(,"type":"function","function":{"name":)" : R"(,"function":{"name":null,"arguments":)";
+      // Later parts do not repeat id, type and name, not even as null: OpenAI's Node client takes that for another call.
+      delta += begins ? R"(,"type":"function","function":{"name":)" : R"(,"function":{"arguments":)";
       AppendJsonString(delta, event.text);
       delta += begins ? R"(,"arguments":""}}])" : "}}]";
     }
