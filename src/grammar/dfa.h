@@ -71,7 +71,8 @@ using DfaPtr = std::shared_ptr<const Dfa>;
 // kWhole: the text has to match from end to end. kSearch: somewhere (JSON Schema's pattern).
 enum class MatchMode { kWhole, kSearch };
 Result<Dfa> BuildDfa(const RegexTree& tree, MatchMode mode, CompileBudget& budget);
-Result<DfaPtr> RegexDfa(std::string_view pattern, MatchMode mode, CompileBudget& budget);  // errors of ParseRegex, or "too large"
+// Errors of ParseRegex, or "too large".
+Result<DfaPtr> RegexDfa(std::string_view pattern, MatchMode mode, CompileBudget& budget, RegexDialect dialect = RegexDialect::kUser);
 // Exactly these byte strings (valid UTF-8).
 Result<Dfa> WordsDfa(std::vector<std::string> words, CompileBudget& budget);
 const DfaPtr& AnyTextDfa();  // all valid UTF-8

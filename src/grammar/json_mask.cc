@@ -126,6 +126,16 @@ bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
   }
   if (m.unsure) Walk(*m.unsure, TokenTrie::kRoot, state, level + 1);
   arena_->Reset(mark);
+  for (const auto& [path, to] : m.later) {
+    JsonState at = state;
+    bool good = true;
+    for (size_t i = 0; i < path.size() && good; ++i) good = machine_.Step(at, static_cast<uint8_t>(path[i]), *arena_);
+    if (good) {
+      Allow(trie_.tokens(to));
+      Walk(trie_, to, at, level + 1);
+    }
+    arena_->Reset(mark);
+  }
   return true;
 }
 
@@ -209,7 +219,12 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
         continue;
       }
       case Scalar::kDead: break;
-      case Scalar::kUnsure: collect(i, path, unsure); break;
+      case Scalar::kUnsure:
+        if (state.mode == JsonState::Mode::kNumber)
+          out->later.emplace_back(path, i);
+        else
+          collect(i, path, unsure);
+        break;
       case Scalar::kClose:
       case Scalar::kEndBefore: {
         const JsonState& s = next.state;
@@ -240,7 +255,7 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
     out->bytes += out->unsure->bytes();
   }
   std::sort(out->closers.begin(), out->closers.end());
-  out->bytes += out->closers.size() * sizeof(ScalarMask::Closer);
+  out->bytes += out->closers.size() * sizeof(ScalarMask::Closer) + out->later.size() * sizeof(out->later[0]);
   if (inside.size() > mask_.size() / 2) {
     out->inside_bits.assign(mask_.size(), 0);
     for (const TokenId id : inside) out->inside_bits[static_cast<size_t>(id) / 32] |= 1u << (id % 32);

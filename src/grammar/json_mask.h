@@ -28,6 +28,7 @@ struct ScalarMask {
   };
   std::vector<Exit> exits;
   std::unique_ptr<const TokenTrie> unsure;  // whole tokens that need the real state
+  std::vector<std::pair<std::string, uint32_t>> later;  // numbers: what leads to a trie node that needs the real state
   struct Closer {
     uint64_t hash;
     uint32_t size;

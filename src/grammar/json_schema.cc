@@ -259,7 +259,7 @@ class Compiler {
   Result<DfaPtr> Pattern(const std::string& pattern, const Where& where) {
     const auto it = patterns_.find(pattern);
     if (it != patterns_.end()) return it->second;
-    auto dfa = RegexDfa(pattern, MatchMode::kSearch, budget_);
+    auto dfa = RegexDfa(pattern, MatchMode::kSearch, budget_, RegexDialect::kSchema);
     if (!dfa.ok()) return Bad(where, dfa.error().message);
     patterns_.emplace(pattern, *dfa);
     return *std::move(dfa);
@@ -285,7 +285,7 @@ class Compiler {
     if (const Json* pattern = schema.find("pattern")) {
       const Where here = where.Down("pattern");
       if (!pattern->is_string()) return Bad(here, "has to be a string");
-      auto tree = ParseRegex(pattern->as_string());
+      auto tree = ParseRegex(pattern->as_string(), RegexDialect::kSchema);
       if (!tree.ok()) return Bad(here, tree.error().message);
       uint32_t low = 0, high = kEndless;
       if (CountedClass(*tree, &low, &high)) {

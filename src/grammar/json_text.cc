@@ -209,8 +209,18 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
   static const char kNumbers = 0, kKeys = 0;
   *key = {};
   if (s.mode == Mode::kNumber) {
-    if (s.plan->open_numbers != 0 || s.need_hash) return false;
-    *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
+    if (s.plan->open_numbers == 0 && !s.need_hash) {
+      *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
+      return true;
+    }
+    // Which digits go on; the rest is looked at with the number at hand.
+    if (!s.must || s.top == nullptr || s.number.past > 900) return false;
+    uint64_t digits = 0;
+    const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
+    for (size_t i = 0; i < start.size(); ++i)
+      if (start[i] == kOpen)
+        digits = Mix(digits ^ plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->DigitsAhead(s.number));
+    *key = {s.plan, digits, static_cast<uint64_t>(s.number.at) | 0x100, false};
     return true;
   }
   if ((s.mode != Mode::kString && s.mode != Mode::kKey) || s.escape > 1 || s.high != 0) return false;
@@ -240,6 +250,15 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
 }
 
 JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey& key) const {
+  if (s.mode == Mode::kNumber && !key.shared) {
+    if (b < '0' || b > '9')
+      return b == '.' || b == 'e' || b == 'E' || b == ',' || b == ']' || b == '}' || b == ' ' || (b >= '\t' && b <= '\r') ? Scalar::kUnsure
+                                                                                                                      : Scalar::kDead;
+    NumberText next = s.number;
+    if (!next.Step(b)) return Scalar::kDead;
+    s.number = next;
+    return s.plan->open_numbers == 0 || NumberPossible(s) ? Scalar::kStay : Scalar::kDead;
+  }
   if (s.mode == Mode::kNumber) {
     NumberText next;
     next.at = s.number.at;
