@@ -1,11 +1,10 @@
 // Decides documents against JSON Schemas with the server's own grammar engine, offline: to see what a schema lets through, and for
-// tools/compare_grammars.py. One JSON object per input line: {"id", "schema", "tests": [{"valid", "text" or "data", "tokens"}]}.
-// One line each comes out: compile time or error, and per test the verdict and where it fell. With --tokenizer, tests that carry tokens are
-// walked token by token, every token against the mask before it; the masks' times are listed, of a first and of a second pass.
-// With --draw N, N texts are drawn at random from the masks instead; those that came to an end are listed, those that could not go on as
-// "stuck".
-// usage: grammar_check [--tokenizer tokenizer.json | --draw N] < in.jsonl > out.jsonl
-// SPDX-License-Identifier: Apache-2.0
+// tools/compare_grammars.py. One JSON object per input line: {"id", "schema", "tests": [{"valid", "text" or "data", "tokens"}]}; with
+// "kind" "regex" or "ebnf" the schema is an expression or grammar. One line each comes out: compile time or error, and per test the verdict
+// and where it fell. With --tokenizer, tests that carry tokens are walked token by token, every token against the mask before it; the
+// masks' times are listed, of a first and of a second pass. With --draw N, N texts are drawn at random from the masks instead; those that
+// came to an end are listed, those that could not go on as "stuck". usage: grammar_check [--tokenizer tokenizer.json | --draw N] < in.jsonl
+// > out.jsonl SPDX-License-Identifier: Apache-2.0
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -150,7 +149,12 @@ int main(int argc, char** argv) {
     out.Set("id", in["id"]);
     const std::string schema = in["schema"].is_string() ? in["schema"].as_string() : DumpJson(in["schema"]);
     const auto begin = Clock::now();
-    const auto grammar = Grammar::Compile({GrammarKind::kJsonSchema, schema}, {}, vocabulary);
+    const std::string kind = in.get_string("kind", "json_schema");
+    const auto grammar = Grammar::Compile({kind == "regex"  ? GrammarKind::kRegex
+                                           : kind == "ebnf" ? GrammarKind::kEbnf
+                                                            : GrammarKind::kJsonSchema,
+                                           schema},
+                                          {}, vocabulary);
     out.Set("compile_us", Json(std::chrono::duration<double, std::micro>(Clock::now() - begin).count()));
     if (!grammar.ok()) {
       out.Set("error", Json(grammar.error().message));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 
 namespace sgl {
@@ -28,9 +29,9 @@ int Digits(Int128 v) {
   return n;
 }
 
-constexpr uint16_t kMaxPast = 1000;
-constexpr int kIntegerZeros = 17;   // digits behind the point of an integer, as many as a double can have
-constexpr int kMaxExponent = 400;  // doubles end before
+constexpr uint16_t kMaxPast = 400;
+constexpr int kIntegerZeros = 17;  // digits behind the point of an integer, as many as a double can have
+constexpr int kMaxExponent = 329;
 
 int Sign(Int128 v) { return v < 0 ? -1 : v > 0 ? 1 : 0; }
 
@@ -63,10 +64,13 @@ Decimal Decimal::FromInt(int64_t value) { return Make(value, 0); }
 
 Decimal Decimal::FromDouble(double value) {
   if (!std::isfinite(value)) return {};
-  const std::string text = fmt::format("{}", value);
+  return FromText(fmt::format("{}", value));
+}
+
+Decimal Decimal::FromText(std::string_view json) {
   NumberText number;
-  for (const char c : text)
-    if (!number.Step(static_cast<uint8_t>(c == 'E' ? 'e' : c))) break;
+  for (const char c : json)
+    if (!number.Step(static_cast<uint8_t>(c))) break;
   return number.value();
 }
 
@@ -164,10 +168,18 @@ bool NumberText::Step(uint8_t b) {
       [[fallthrough]];
     case At::kSign:
     case At::kExp:
-      if (!is_digit || exponent > 999) return false;
+    case At::kExpThree:
+    case At::kExpHigh:
+    case At::kExpMore:
+    case At::kExpFull: {
+      if (!is_digit || at == At::kExpFull) return false;
       exponent = static_cast<int16_t>(exponent * 10 + (b - '0'));
-      at = At::kExp;
+      if (at == At::kE || at == At::kSign)
+        at = b <= '2' ? At::kExp : b == '3' ? At::kExpThree : At::kExpHigh;
+      else
+        at = at == At::kExp || (at == At::kExpThree && b <= '2') ? At::kExpMore : At::kExpFull;
       return true;
+    }
   }
   return false;
 }
@@ -177,6 +189,27 @@ Decimal NumberText::value() const {
   // What was left out lies strictly between two neighbours: no bound of kMaxDigits digits can tell it from the middle.
   if (rounded) return Decimal::Make((negative ? -digits : digits) * 10 + (negative ? -5 : 5), scale - 1);
   return Decimal::Make(negative ? -digits : digits, scale);
+}
+
+bool NumberText::finite() const {
+  if (count + extra + (in_exponent() && !exp_negative ? exponent : 0) < 300) return true;
+  static const Decimal largest = Decimal::FromText("1.7976931348623157e308");
+  Decimal size = value();
+  if (size.mantissa < 0) size.mantissa = -size.mantissa;
+  return Compare(size, largest) <= 0;
+}
+
+bool IsExactDouble(const Decimal& value) {
+  static const Decimal largest = Decimal::FromInt(int64_t{1} << 53);
+  return Compare({value.mantissa < 0 ? -value.mantissa : value.mantissa, value.exponent}, largest) <= 0;
+}
+
+double ToDouble(const Decimal& value) {
+  Int128 rest = value.mantissa < 0 ? -value.mantissa : value.mantissa;
+  std::string digits = rest == 0 ? "0" : "";
+  for (; rest > 0; rest /= 10) digits.insert(digits.begin(), static_cast<char>('0' + static_cast<int>(rest % 10)));
+  const double size = std::strtod((digits + "e" + std::to_string(value.exponent)).c_str(), nullptr);
+  return value.mantissa < 0 ? -size : size;
 }
 
 bool NumberSpec::Allows(const Decimal& v) const {
@@ -242,14 +275,15 @@ bool NumberSpec::ExponentReachable(const NumberText& text) const {
   using At = NumberText::At;
   const auto good = [&](bool negative, int64_t magnitude) {
     NumberText t = text;
-    t.at = At::kExp;
+    t.at = At::kExpFull;
     t.exp_negative = negative;
     t.exponent = static_cast<int16_t>(magnitude);
     return Allows(t);
   };
-  if (text.at == At::kExp) {
-    // What is there, and with up to two more digits.
-    for (int64_t more = 1, at = text.exponent; more <= 100; more *= 10, at *= 10)
+  if (text.at >= At::kExp) {
+    // What is there, and with as many digits more as may come.
+    const int64_t most = text.at == At::kExpFull ? 1 : text.at == At::kExpHigh || text.at == At::kExpMore ? 10 : 100;
+    for (int64_t more = 1, at = text.exponent; more <= most; more *= 10, at *= 10)
       for (int64_t e = at; e < at + more && e <= kMaxExponent; ++e)
         if (good(text.exp_negative, e)) return true;
     return false;
@@ -272,16 +306,19 @@ bool NumberSpec::ReachableByExponent(const NumberText& text) const {
     return at(first) || at(first - 1) || at(first + 1);
   };
   if (values) return std::any_of(values->begin(), values->end(), near);
-  return near(Decimal{1, -kMaxExponent + 1}) || near(Decimal{1, kMaxExponent - 1}) || (min && near(*min)) || (max && near(*max));
+  return near(Decimal{1, -kMaxExponent + 2}) || near(Decimal{1, multiples.empty() ? 306 : 15}) || (min && near(*min)) ||
+         (max && near(*max));
 }
 
 bool NumberSpec::Reachable(const NumberText& text) const {
   using At = NumberText::At;
   if (free() || text.at == At::kStart) return true;
   if (plain && (text.point || text.in_exponent())) return false;
+  if (text.rounded && !text.in_exponent() && (!multiples.empty() || values || (integer && text.point))) return false;
   // 5.0 and 5.00 are integers; a model that writes zeros for ever is not followed.
   if (integer && text.at == At::kFraction && (text.fraction > kIntegerZeros || text.past > kIntegerZeros)) return false;
   if (text.in_exponent()) return ExponentReachable(text);
+  if (!text.finite() || (text.point && !multiples.empty() && !IsExactDouble(text.value()))) return false;
   if (text.at == At::kMinus) return Between(true, 0, 1, 90000);
   if (text.at == At::kPoint || text.at == At::kFraction)
     return Between(text.negative, text.digits, text.digits + 1, -int64_t{text.fraction} + text.extra) || ReachableByExponent(text);
@@ -301,7 +338,8 @@ uint64_t NumberSpec::DigitsAhead(const NumberText& text) const {
   const auto whole = [&] {
     uint64_t h = static_cast<uint64_t>(text.digits) * 0x9E3779B97F4A7C15u;
     h = (h ^ static_cast<uint64_t>(text.digits >> 64)) * 0xFF51AFD7ED558CCDu;
-    h = (h ^ (uint64_t{text.count} << 48 | uint64_t{text.fraction} << 40 | uint64_t{text.extra} << 24 | uint64_t{text.past} << 8)) * 0xC4CEB9FE1A85EC53u;
+    h = (h ^ (uint64_t{text.count} << 48 | uint64_t{text.fraction} << 40 | uint64_t{text.extra} << 24 | uint64_t{text.past} << 8)) *
+        0xC4CEB9FE1A85EC53u;
     h = (h ^ (h >> 31) ^ static_cast<uint16_t>(text.exponent)) * 0x9E3779B97F4A7C15u;
     h ^= static_cast<uint64_t>(text.rounded) | static_cast<uint64_t>(text.negative) << 1 | static_cast<uint64_t>(text.point) << 2 |
          static_cast<uint64_t>(text.exp_negative) << 3 | static_cast<uint64_t>(text.at) << 4;

@@ -15,11 +15,14 @@ constexpr int kMaxDigits = 36;  // significant digits that the numeric keywords 
 struct Decimal {
   Int128 mantissa = 0;
   int exponent = 0;
-  static Decimal FromDouble(double value);  // of its shortest decimal form
+  static Decimal FromDouble(double value);         // of its shortest decimal form
+  static Decimal FromText(std::string_view json);  // a JSON number
   static Decimal FromInt(int64_t value);
   static Decimal Make(Int128 mantissa, int64_t exponent);
 };
 int Compare(const Decimal& a, const Decimal& b);  // <0, 0, >0
+bool IsExactDouble(const Decimal& value);         // |value| <= 2^53
+double ToDouble(const Decimal& value);
 bool IsMultiple(const Decimal& value, const Decimal& of);
 inline bool IsInteger(const Decimal& d) { return d.exponent >= 0; }
 
@@ -35,11 +38,28 @@ struct NumberText {
   bool exp_negative = false;
   int16_t exponent = 0;
   // What the last byte was; the grammar of JSON numbers.
-  enum class At : uint8_t { kStart, kMinus, kZero, kInt, kPoint, kFraction, kE, kSign, kExp } at = At::kStart;
+  // Exponents have up to three digits, the first two of three at most 32: no double needs more. By what may come: kExp (a digit up to 2 was
+  // read) two digits, kExpThree (a 3) two digits or one, kExpHigh (4 to 9) and kExpMore (two digits) one, kExpFull none.
+  enum class At : uint8_t {
+    kStart,
+    kMinus,
+    kZero,
+    kInt,
+    kPoint,
+    kFraction,
+    kE,
+    kSign,
+    kExp,
+    kExpThree,
+    kExpHigh,
+    kExpMore,
+    kExpFull
+  } at = At::kStart;
 
   bool Step(uint8_t byte);  // false: not a JSON number any more, or one of absurd length
-  bool complete() const { return at == At::kZero || at == At::kInt || at == At::kFraction || at == At::kExp; }
-  bool in_exponent() const { return at == At::kE || at == At::kSign || at == At::kExp; }
+  bool complete() const { return at == At::kZero || at == At::kInt || at == At::kFraction || at >= At::kExp; }
+  bool in_exponent() const { return at >= At::kE; }
+  bool finite() const;  // as a double
   Decimal value() const;
 };
 
@@ -55,7 +75,11 @@ struct NumberSpec {
   bool Allows(const Decimal& value) const;
   bool Allows(const NumberText& text) const {
     if (plain && (text.point || text.in_exponent())) return false;
-    return (!text.rounded || multiples.empty()) && Allows(text.value());
+    if (!text.finite() || (text.rounded && !multiples.empty())) return false;
+    // Beyond 2^53 what reads such a text as a double would not find the multiple.
+    const Decimal value = text.value();
+    if (!multiples.empty() && (text.point || text.in_exponent()) && !IsExactDouble(value)) return false;
+    return Allows(value);
   }
   // Some allowed number begins with this text. That an exponent may follow is foreseen where serialisers write one: behind a single digit
   // with or without a fraction, and never for integers.

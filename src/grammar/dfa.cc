@@ -201,7 +201,8 @@ class SubsetBuilder {
       const NfaState& s = nfa_[n];
       if (s.kind == NfaState::Kind::kMatch) return true;
       if (s.kind == NfaState::Kind::kSplit) todo.push_back(s.out), todo.push_back(s.out2);
-      if (s.kind == NfaState::Kind::kEnd || s.kind == (at_begin ? NfaState::Kind::kBegin : NfaState::Kind::kNotBegin)) todo.push_back(s.out);
+      if (s.kind == NfaState::Kind::kEnd || s.kind == (at_begin ? NfaState::Kind::kBegin : NfaState::Kind::kNotBegin))
+        todo.push_back(s.out);
     }
     return false;
   }
@@ -291,7 +292,8 @@ uint32_t NfaBuilder::Embed(const Dfa& dfa) {
       const uint32_t to = dfa.Step(s, static_cast<uint8_t>(b));
       unsigned last = b;
       while (last < 255 && dfa.Step(s, static_cast<uint8_t>(last + 1)) == to) ++last;
-      if (to != kDeadState) ways = Split(Add({NfaState::Kind::kBytes, static_cast<uint8_t>(b), static_cast<uint8_t>(last), first + to, kDeadState}), ways);
+      if (to != kDeadState)
+        ways = Split(Add({NfaState::Kind::kBytes, static_cast<uint8_t>(b), static_cast<uint8_t>(last), first + to, kDeadState}), ways);
       b = last + 1;
     }
     states_[first + s].out = ways;
@@ -610,6 +612,28 @@ Dfa FirstMatch(const Dfa& found, const Dfa& ends) {
     }
   }
   return Dfa::Make(class_of, 256, std::move(next), std::move(accept));
+}
+
+bool ListWords(const Dfa& dfa, size_t limit, std::vector<std::string>* words) {
+  words->clear();
+  if (dfa.empty()) return true;
+  if (dfa.longest(0) == kEndless || dfa.longest(0) > 200 || dfa.size() > 4000) return false;
+  std::string word;
+  const auto from = [&](auto&& self, uint32_t state) -> bool {
+    if (dfa.accepts(state)) {
+      if (words->size() >= limit) return false;
+      words->push_back(word);
+    }
+    for (unsigned b = 0; b < 256; ++b) {
+      const uint32_t to = dfa.Step(state, static_cast<uint8_t>(b));
+      if (to == kDeadState) continue;
+      word.push_back(static_cast<char>(b));
+      if (!self(self, to)) return false;
+      word.pop_back();
+    }
+    return true;
+  };
+  return from(from, 0);
 }
 
 Result<Dfa> Complement(const Dfa& dfa, CompileBudget& budget) {

@@ -83,6 +83,8 @@ Result<Dfa> Product(std::span<const Dfa* const> operands, bool (*accepts)(uint64
 Result<DfaPtr> Intersect(std::vector<DfaPtr> operands, CompileBudget& budget);
 // Words of `ends` no proper prefix of which is a word of `found`.
 Dfa FirstMatch(const Dfa& found, const Dfa& ends);
+// All words, sorted; false when there are more than `limit`.
+bool ListWords(const Dfa& dfa, size_t limit, std::vector<std::string>* words);
 Result<Dfa> Complement(const Dfa& dfa, CompileBudget& budget);
 
 // Byte sequences that spell the code points of a range: each a list of byte ranges. Surrogates are left out.

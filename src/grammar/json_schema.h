@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -64,8 +65,15 @@ struct Schema {
 // docs/structured-output.md has the table.
 Result<Schema> CompileSchema(const Json& schema, CompileBudget& budget);
 
+// Numbers that a double would round become strings with this mark before their digits, which CompileSchema reads as numbers.
+constexpr std::string_view kExactNumber = "\xEF\xBF\xBF#";
+std::string MarkExactNumbers(std::string_view json);
+
 // The strings that a node allows, as one automaton.
 Result<DfaPtr> StringLanguage(const Schema& schema, int node, CompileBudget& budget);
+
+// Texts of so many code points, as an automaton. Error: too large.
+Result<DfaPtr> LengthLanguage(uint32_t min, uint32_t max, CompileBudget& budget);
 
 // A `format` as a regular expression over the whole string; nullptr: not asserted (unknown formats are annotations).
 const char* FormatRegex(std::string_view format);

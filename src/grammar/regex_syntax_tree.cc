@@ -26,14 +26,39 @@ int HexValue(uint32_t c) {
 
 // The characters of a general category, by its short or long name; null: there is no such category.
 const CodeSet* CategorySet(std::string_view name) {
-  static constexpr std::pair<std::string_view, std::string_view> kLong[] = {
-      {"Letter", "L"},           {"Uppercase_Letter", "Lu"}, {"Lowercase_Letter", "Ll"}, {"Titlecase_Letter", "Lt"},  {"Modifier_Letter", "Lm"},
-      {"Other_Letter", "Lo"},    {"Mark", "M"},              {"Nonspacing_Mark", "Mn"},  {"Spacing_Mark", "Mc"},      {"Enclosing_Mark", "Me"},
-      {"Number", "N"},           {"Decimal_Number", "Nd"},   {"digit", "Nd"},            {"Letter_Number", "Nl"},     {"Other_Number", "No"},
-      {"Punctuation", "P"},      {"punct", "P"},             {"Dash_Punctuation", "Pd"}, {"Open_Punctuation", "Ps"},  {"Close_Punctuation", "Pe"},
-      {"Symbol", "S"},           {"Math_Symbol", "Sm"},      {"Currency_Symbol", "Sc"},  {"Modifier_Symbol", "Sk"},   {"Other_Symbol", "So"},
-      {"Separator", "Z"},        {"Space_Separator", "Zs"},  {"Line_Separator", "Zl"},   {"Paragraph_Separator", "Zp"}, {"Other", "C"},
-      {"Control", "Cc"},         {"Format", "Cf"},           {"Connector_Punctuation", "Pc"}};
+  static constexpr std::pair<std::string_view, std::string_view> kLong[] = {{"Letter", "L"},
+                                                                            {"Uppercase_Letter", "Lu"},
+                                                                            {"Lowercase_Letter", "Ll"},
+                                                                            {"Titlecase_Letter", "Lt"},
+                                                                            {"Modifier_Letter", "Lm"},
+                                                                            {"Other_Letter", "Lo"},
+                                                                            {"Mark", "M"},
+                                                                            {"Nonspacing_Mark", "Mn"},
+                                                                            {"Spacing_Mark", "Mc"},
+                                                                            {"Enclosing_Mark", "Me"},
+                                                                            {"Number", "N"},
+                                                                            {"Decimal_Number", "Nd"},
+                                                                            {"digit", "Nd"},
+                                                                            {"Letter_Number", "Nl"},
+                                                                            {"Other_Number", "No"},
+                                                                            {"Punctuation", "P"},
+                                                                            {"punct", "P"},
+                                                                            {"Dash_Punctuation", "Pd"},
+                                                                            {"Open_Punctuation", "Ps"},
+                                                                            {"Close_Punctuation", "Pe"},
+                                                                            {"Symbol", "S"},
+                                                                            {"Math_Symbol", "Sm"},
+                                                                            {"Currency_Symbol", "Sc"},
+                                                                            {"Modifier_Symbol", "Sk"},
+                                                                            {"Other_Symbol", "So"},
+                                                                            {"Separator", "Z"},
+                                                                            {"Space_Separator", "Zs"},
+                                                                            {"Line_Separator", "Zl"},
+                                                                            {"Paragraph_Separator", "Zp"},
+                                                                            {"Other", "C"},
+                                                                            {"Control", "Cc"},
+                                                                            {"Format", "Cf"},
+                                                                            {"Connector_Punctuation", "Pc"}};
   for (const auto& [written, meant] : kLong)
     if (name == written) name = meant;
   const std::optional<uint32_t> bits = CategoryMask(name);
