@@ -348,7 +348,8 @@ uint64_t NumberSpec::DigitsAhead(const NumberText& text) const {
   const std::optional<Decimal>& far = text.negative ? min : max;
   const bool integral = text.at == At::kInt, fraction = text.at == At::kPoint || text.at == At::kFraction;
   if (values || text.past > 0 || (!integral && !(fraction && !integer))) return whole();
-  if (!multiples.empty()) return integral && !far ? uint64_t{text.negative} << 1 | 1 : whole();
+  // Near the digits that are looked at, and near 2^53, each counts.
+  if (!multiples.empty()) return integral && !far && text.count <= 12 ? uint64_t{text.negative} << 1 | 1 : whole();
   // How [digits, digits + 1) at every size to come lies to the bounds: where it is inside of them or outside, the digits do not matter.
   uint64_t inside = 0;
   int k = 0;
@@ -377,6 +378,33 @@ bool NumberSpec::Satisfiable() const {
   minus.negative = true;
   if (Reachable(minus)) return true;
   return ReachableBetween({}, Decimal::Make(1, 90000));
+}
+
+std::string MarkExactNumbers(std::string_view json) {
+  std::string out;
+  size_t copied = 0;
+  for (size_t i = 0; i < json.size();) {
+    if (json[i] == '"') {
+      for (++i; i < json.size() && json[i] != '"'; ++i)
+        if (json[i] == '\\') ++i;
+      ++i;
+      continue;
+    }
+    if (json[i] != '-' && (json[i] < '0' || json[i] > '9')) {
+      ++i;
+      continue;
+    }
+    NumberText number;
+    const size_t begin = i;
+    while (i < json.size() && number.Step(static_cast<uint8_t>(json[i]))) ++i;
+    if (!number.complete()) return std::string(json);  // the parser says what is wrong
+    if (number.count <= 15 && number.past == 0) continue;
+    out.append(json, copied, begin - copied);
+    out += fmt::format("\"{}{}\"", kExactNumber, json.substr(begin, i - begin));
+    copied = i;
+  }
+  if (copied == 0) return std::string(json);
+  return out.append(json, copied);
 }
 
 }  // namespace sgl

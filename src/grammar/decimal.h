@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -94,5 +95,9 @@ struct NumberSpec {
   bool ReachableByExponent(const NumberText& text) const;
   bool ExponentReachable(const NumberText& text) const;
 };
+
+// Numbers that a double would round become strings with this mark before their digits, which CompileSchema reads as numbers.
+constexpr std::string_view kExactNumber = "\xEF\xBF\xBF#";
+std::string MarkExactNumbers(std::string_view json);
 
 }  // namespace sgl

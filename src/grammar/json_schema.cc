@@ -776,33 +776,6 @@ Result<DfaPtr> LanguageOf(const Schema& schema, int id, int depth, CompileBudget
 
 }  // namespace
 
-std::string MarkExactNumbers(std::string_view json) {
-  std::string out;
-  size_t copied = 0;
-  for (size_t i = 0; i < json.size();) {
-    if (json[i] == '"') {
-      for (++i; i < json.size() && json[i] != '"'; ++i)
-        if (json[i] == '\\') ++i;
-      ++i;
-      continue;
-    }
-    if (json[i] != '-' && (json[i] < '0' || json[i] > '9')) {
-      ++i;
-      continue;
-    }
-    NumberText number;
-    const size_t begin = i;
-    while (i < json.size() && number.Step(static_cast<uint8_t>(json[i]))) ++i;
-    if (!number.complete()) return std::string(json);  // the parser says what is wrong
-    if (number.count <= 15 && number.past == 0) continue;
-    out.append(json, copied, begin - copied);
-    out += fmt::format("\"{}{}\"", kExactNumber, json.substr(begin, i - begin));
-    copied = i;
-  }
-  if (copied == 0) return std::string(json);
-  return out.append(json, copied);
-}
-
 Result<Schema> CompileSchema(const Json& schema, CompileBudget& budget) { return Compiler(schema, budget).Run(); }
 
 Result<DfaPtr> LengthLanguage(uint32_t min, uint32_t max, CompileBudget& budget) { return LengthDfa(min, max, budget); }

@@ -65,10 +65,6 @@ struct Schema {
 // docs/structured-output.md has the table.
 Result<Schema> CompileSchema(const Json& schema, CompileBudget& budget);
 
-// Numbers that a double would round become strings with this mark before their digits, which CompileSchema reads as numbers.
-constexpr std::string_view kExactNumber = "\xEF\xBF\xBF#";
-std::string MarkExactNumbers(std::string_view json);
-
 // The strings that a node allows, as one automaton.
 Result<DfaPtr> StringLanguage(const Schema& schema, int node, CompileBudget& budget);
 
