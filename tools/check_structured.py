@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Structured output against an independent validator (python-jsonschema), in both directions.
+"""Structured output against independent judges, in both directions: JSON Schema against python-jsonschema, regular expressions against
+Python's `re`, EBNF against a recogniser that knows nothing but the definition.
 
-Never invalid: texts drawn at random from the token masks of random schemas (and, with --data, of real ones) have to validate.
-Never too strict, never too loose: documents made by changing those are given to the validator and to the grammar, which have to agree.
+Never invalid: texts drawn at random from the token masks of random schemas (and, with --data, of real ones) have to be accepted by the judge.
+Never too strict, never too loose: texts made by changing those are given to both, which have to agree. Agreement is printed per keyword.
 
-usage: check_structured.py --binary build/release/src/grammar/grammar_check [--schemas 2000] [--data schemas.jsonl[.gz]] [--seed 1]
+usage: check_structured.py --binary build/release/src/grammar/grammar_check [--schemas 2000] [--expressions 1000] [--data schemas.jsonl[.gz]] [--seed 1]
 Needs: jsonschema.
 
 SPDX-License-Identifier: Apache-2.0
@@ -15,10 +16,16 @@ import copy
 import gzip
 import json
 import random
+import re
 import subprocess
 import sys
 
 import jsonschema
+
+
+KEYWORDS = set("""type enum const allOf anyOf oneOf not if then else minLength maxLength pattern format minimum maximum exclusiveMinimum
+exclusiveMaximum multipleOf items prefixItems minItems maxItems uniqueItems contains minContains maxContains unevaluatedItems properties required
+additionalProperties patternProperties minProperties maxProperties propertyNames dependentRequired dependentSchemas unevaluatedProperties""".split())
 
 
 def random_schema(rng, depth=0):
@@ -27,7 +34,8 @@ def random_schema(rng, depth=0):
         rng.choice(["string", "number", "integer", "boolean", "enum"])
     maybe = lambda p=0.4: rng.random() < p  # noqa: E731
     if kind == "enum":
-        return {"enum": rng.sample([1, 2.5, "a", "ab", "b\"c", None, True, [1], {"k": 1}, "\u00e9"], rng.randint(1, 4))}
+        values = [1, 2.5, "a", "ab", "b\"c", None, True, [1], {"k": 1}, "\u00e9"]
+        return {"const": rng.choice(values)} if maybe(0.2) else {"enum": rng.sample(values, rng.randint(1, 4))}
     if kind == "logic":
         word = rng.choice(["allOf", "anyOf", "oneOf", "not", "if"])
         if word == "not":
@@ -51,7 +59,7 @@ def random_schema(rng, depth=0):
         if maybe():
             schema[rng.choice(["maximum", "exclusiveMaximum"])] = rng.randint(6, 300)
         if maybe(0.2):
-            schema["multipleOf"] = rng.choice([2, 3, 7, 10])
+            schema["multipleOf"] = rng.choice([2, 3, 7, 10] + ([0.5, 0.25] if kind == "number" else []))
     if kind == "array":
         if maybe(0.7):
             schema["items"] = random_schema(rng, depth + 1)
@@ -65,6 +73,12 @@ def random_schema(rng, depth=0):
             schema["uniqueItems"] = True
         if maybe(0.15):
             schema["contains"] = random_schema(rng, depth + 1)
+            if maybe():
+                schema["minContains"] = rng.randint(0, 2)
+            if maybe():
+                schema["maxContains"] = rng.randint(1, 3)
+        if maybe(0.1):
+            schema["unevaluatedItems"] = rng.choice([False, True]) if "contains" not in schema else True
     if kind == "object":
         names = rng.sample(["a", "b", "ab", "key", "\u00e9"], rng.randint(0, 3))
         schema["properties"] = {n: random_schema(rng, depth + 1) for n in names}
@@ -82,7 +96,107 @@ def random_schema(rng, depth=0):
             schema["propertyNames"] = {"maxLength": rng.randint(1, 3)}
         if maybe(0.1) and len(names) > 1:
             schema["dependentRequired"] = {names[0]: [names[1]]}
+        if maybe(0.1) and names:
+            schema["dependentSchemas"] = {names[0]: random_schema(rng, depth + 1)}
+        elif maybe(0.1):
+            schema["allOf"] = [{"properties": {"c": random_schema(rng, depth + 1)}}]
+            schema["unevaluatedProperties"] = rng.choice([False, random_schema(rng, depth + 1)])
     return schema
+
+
+def random_regex(rng, depth=0):
+    kinds = ["a", "[a-c]", "b", "[^a\\d]", "\\d", "\\w", ".", "x"]
+    if depth > 3 or rng.random() < 0.3:
+        return rng.choice(kinds)
+    word = rng.randint(0, 4)
+    one = random_regex(rng, depth + 1)
+    if word == 0:
+        return f"({one}|{random_regex(rng, depth + 1)})"
+    if word == 1:
+        return f"(?:{one})" + rng.choice(["*", "+", "?", "{2}", "{1,3}", "{2,}", "*?"])
+    return one + random_regex(rng, depth + 1)
+
+
+def random_rules(rng):
+    """Rules as lists of lists of symbols: an int is a rule, a str a letter."""
+    count = rng.randint(2, 4)
+    return [[[rng.randrange(count) if rng.random() < 0.45 else rng.choice("ab(") for _ in range(rng.randint(0, 3))]
+             for _ in range(rng.randint(1, 3))] for _ in range(count)]
+
+
+def rules_text(rules):
+    name = lambda i: "root" if i == 0 else f"r{i}"  # noqa: E731
+    arm = lambda symbols: " ".join(name(s) if isinstance(s, int) else f'"{s}"' for s in symbols) or '""'  # noqa: E731
+    return "\n".join(f"{name(i)} ::= " + " | ".join(arm(a) for a in arms) for i, arms in enumerate(rules)) + "\n"
+
+
+def rules_accept(rules, text):
+    """Which ends each rule can reach from each begin, until nothing is new."""
+    n = len(text) + 1
+    ends = [[set() for _ in range(n)] for _ in rules]
+    changed = True
+    while changed:
+        changed = False
+        for r, arms in enumerate(rules):
+            for begin in range(n):
+                for arm in arms:
+                    at = {begin}
+                    for symbol in arm:
+                        if isinstance(symbol, int):
+                            at = set().union(*(ends[symbol][i] for i in at)) if at else at
+                        else:
+                            at = {i + 1 for i in at if i + 1 < n and text[i] == symbol}
+                    if not at <= ends[r][begin]:
+                        ends[r][begin] |= at
+                        changed = True
+    return n - 1 in ends[0][0]
+
+
+def check_expressions(args, rng, problems):
+    """Counts per kind: expressions, drawn texts, compared texts."""
+    for kind in ("regex", "ebnf"):
+        sources = [random_regex(rng) if kind == "regex" else random_rules(rng) for _ in range(args.expressions)]
+        cases = [{"id": i, "kind": kind, "schema": s if kind == "regex" else rules_text(s)} for i, s in enumerate(sources)]
+        drawn = run(args.binary, cases, "--draw", str(args.draws))
+        judge = (lambda s, t: re.fullmatch(s, t, re.ASCII) is not None) if kind == "regex" else rules_accept
+        counts = collections.Counter()
+        checks = []
+        for case, source, reply in zip(cases, sources, drawn):
+            counts["expressions"] += 1
+            texts = list(reply.get("drawn", []))
+            for text in texts:
+                if kind == "ebnf" and len(text) > 40:
+                    continue  # the judge is cubic
+                counts["drawn"] += 1
+                if not judge(source, text):
+                    problems.append(f"INVALID {kind} {case['schema']!r} <- {text!r}")
+            for stuck in reply.get("stuck", []):
+                problems.append(f"STUCK {kind} {case['schema']!r} <- {stuck!r}")
+            letters = "abcx1" if kind == "regex" else "ab("
+            texts = [t[:8] for t in texts] + ["".join(rng.choice(letters) for _ in range(rng.randint(0, 6))) for _ in range(8)]
+            tests = [{"valid": judge(source, t), "text": t} for t in texts]
+            if "error" in reply:  # refused: then nothing may match
+                if any(t["valid"] for t in tests):
+                    problems.append(f"REFUSED {kind} {case['schema']!r}: {reply['error']}")
+                continue
+            checks.append({**case, "tests": tests})
+        for case, reply in zip(checks, run(args.binary, checks)):
+            for test, verdict in zip(case["tests"], reply["verdicts"]):
+                counts["compared"] += 1
+                if verdict["ok"] != test["valid"]:
+                    problems.append(f"{'TOO STRICT' if test['valid'] else 'TOO LOOSE'} {kind} {case['schema']!r} <- {test['text']!r}")
+        print(kind, dict(counts))
+
+
+def keywords(schema, found):
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            found.add(key)
+            keywords(value, found)
+    elif isinstance(schema, list):
+        for value in schema:
+            keywords(value, found)
+    return found
 
 
 def mutations(rng, value):
@@ -94,7 +208,7 @@ def mutations(rng, value):
         while isinstance(at, (list, dict)) and at and rng.random() < 0.7:
             key = rng.choice(list(at)) if isinstance(at, dict) else rng.randrange(len(at))
             if not isinstance(at[key], (list, dict)) or rng.random() < 0.3:
-                at[key] = rng.choice([0, 1, 7, -3, 2.5, 100, "a", "ab", "abc12", "", None, True, [], {}, "2024-02-29", [1, 1], {"a": 1}])
+                at[key] = rng.choice([0, 1, 7, -3, 2.5, 100, 5.0, 1e-07, 1.5e+16, -2e-300, "a", "ab", "abc12", "", None, True, [], {}, "2024-02-29", [1, 1], {"a": 1}])
                 break
             at = at[key]
         if isinstance(at, dict):
@@ -122,6 +236,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--schemas", type=int, default=2000)
+    parser.add_argument("--expressions", type=int, default=1000)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--data")
     parser.add_argument("--seed", type=int, default=1)
@@ -133,8 +248,9 @@ def main():
         schemas += [json.loads(line)["schema"] for line in opener(args.data, "rt")]
     cases = [{"id": i, "schema": s} for i, s in enumerate(schemas)]
     drawn = run(args.binary, cases, "--draw", str(args.draws))
-    checks, labels = [], []
+    checks = []
     counts = collections.Counter()
+    by_keyword = collections.defaultdict(lambda: [0, 0])  # compared, agreed
     problems = []
     for case, reply in zip(cases, drawn):
         counts["schemas"] += 1
@@ -145,6 +261,10 @@ def main():
         validator = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)(
             schema, format_checker=jsonschema.FormatChecker(["date", "ipv4", "uuid"]))
         tests = []
+        for stuck in reply.get("stuck", []):
+            counts["stuck"] += 1
+            if counts["stuck"] <= 10:
+                print(f"STUCK {json.dumps(schema)[:400]} <- {stuck[:300]}")
         for text in reply["drawn"]:
             counts["drawn"] += 1
             value = json.loads(text)
@@ -162,8 +282,15 @@ def main():
     for case, reply in zip(checks, run(args.binary, checks)):
         for test, verdict in zip(case["tests"], reply["verdicts"]):
             counts["accepted" if verdict["ok"] else "rejected"] += 1
+            for keyword in keywords(case["schema"], set()) & KEYWORDS:
+                by_keyword[keyword][0] += 1
+                by_keyword[keyword][1] += verdict["ok"] == test["valid"]
             if verdict["ok"] != test["valid"]:
                 problems.append(f"{'TOO STRICT' if test['valid'] else 'TOO LOOSE'} {json.dumps(case['schema'])[:400]} <- {test['text'][:300]}")
+    print("| keyword | documents | agreed |\n|---|---|---|")
+    for keyword, (compared, agreed) in sorted(by_keyword.items()):
+        print(f"| {keyword} | {compared} | {100 * agreed / compared:.2f} % |")
+    check_expressions(args, rng, problems)
     print(dict(counts), f"{len(problems)} problems")
     for problem in problems[:40]:
         print(problem)

@@ -1,10 +1,10 @@
 // Decides documents against JSON Schemas with the server's own grammar engine, offline: to see what a schema lets through, and for
-// tools/compare_grammars.py. One JSON object per input line: {"id", "schema", "tests": [{"valid", "text" or "data", "tokens"}]}.
-// One line each comes out: compile time or error, and per test the verdict and where it fell. With --tokenizer, tests that carry tokens are
-// walked token by token, every token against the mask before it; the masks' times are listed, of a first and of a second pass.
-// With --draw N, N texts are drawn at random from the masks instead, and those that came to an end are listed.
-// usage: grammar_check [--tokenizer tokenizer.json | --draw N] < in.jsonl > out.jsonl
-// SPDX-License-Identifier: Apache-2.0
+// tools/compare_grammars.py. One JSON object per input line: {"id", "schema", "tests": [{"valid", "text" or "data", "tokens"}]}; with
+// "kind" "regex" or "ebnf" the schema is an expression or grammar. One line each comes out: compile time or error, and per test the verdict
+// and where it fell. With --tokenizer, tests that carry tokens are walked token by token, every token against the mask before it; the
+// masks' times are listed, of a first and of a second pass. With --draw N, N texts are drawn at random from the masks instead; those that
+// came to an end are listed, those that could not go on as "stuck". usage: grammar_check [--tokenizer tokenizer.json | --draw N] < in.jsonl
+// > out.jsonl SPDX-License-Identifier: Apache-2.0
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -83,8 +83,8 @@ Walk ByBytes(const Grammar& grammar, const std::string& text) {
   return walk;
 }
 
-// A random text; closing marks are preferred, so that most come to an end.
-std::optional<std::string> Draw(const Grammar& grammar, const Vocabulary& vocabulary, std::mt19937_64& random) {
+// A random text; closing marks are preferred, so that most come to an end. stuck: no token was allowed any more.
+std::optional<std::string> Draw(const Grammar& grammar, const Vocabulary& vocabulary, std::mt19937_64& random, std::string* stuck) {
   const auto matcher = grammar.NewMatcher();
   std::vector<uint32_t> mask(vocabulary.words());
   std::string text;
@@ -98,7 +98,10 @@ std::optional<std::string> Draw(const Grammar& grammar, const Vocabulary& vocabu
       all.push_back(token);
       if (id > ' ' && id < 127 && id != '\\') plain.push_back(token);
     }
-    if (all.empty()) throw std::runtime_error("no token is allowed after " + text);
+    if (all.empty()) {
+      *stuck = text;
+      return std::nullopt;
+    }
     const auto& from = plain.empty() || random() % 16 == 0 ? all : plain;
     TokenId token = from[random() % from.size()];
     if (random() % 3 == 0)
@@ -146,15 +149,26 @@ int main(int argc, char** argv) {
     out.Set("id", in["id"]);
     const std::string schema = in["schema"].is_string() ? in["schema"].as_string() : DumpJson(in["schema"]);
     const auto begin = Clock::now();
-    const auto grammar = Grammar::Compile({GrammarKind::kJsonSchema, schema}, {}, vocabulary);
+    const std::string kind = in.get_string("kind", "json_schema");
+    const auto grammar = Grammar::Compile({kind == "regex"  ? GrammarKind::kRegex
+                                           : kind == "ebnf" ? GrammarKind::kEbnf
+                                                            : GrammarKind::kJsonSchema,
+                                           schema},
+                                          {}, vocabulary);
     out.Set("compile_us", Json(std::chrono::duration<double, std::micro>(Clock::now() - begin).count()));
     if (!grammar.ok()) {
       out.Set("error", Json(grammar.error().message));
     } else if (draw > 0) {
-      Json drawn(Json::Array{});
-      for (int i = 0; i < draw; ++i)
-        if (auto text = Draw(**grammar, *vocabulary, random)) drawn.Push(Json(*std::move(text)));
+      Json drawn(Json::Array{}), dead(Json::Array{});
+      for (int i = 0; i < draw; ++i) {
+        std::string stuck;
+        if (auto text = Draw(**grammar, *vocabulary, random, &stuck))
+          drawn.Push(Json(*std::move(text)));
+        else if (!stuck.empty())
+          dead.Push(Json(std::move(stuck)));
+      }
       out.Set("drawn", std::move(drawn));
+      out.Set("stuck", std::move(dead));
     } else {
       Json verdicts(Json::Array{}), again(Json::Array{});
       for (const Json& test : in["tests"].as_array()) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 
 namespace sgl {
@@ -27,6 +28,10 @@ int Digits(Int128 v) {
   while (n < 38 && Powers()[static_cast<size_t>(n)] <= v) ++n;
   return n;
 }
+
+constexpr uint16_t kMaxPast = 400;
+constexpr int kIntegerZeros = 17;  // digits behind the point of an integer, as many as a double can have
+constexpr int kMaxExponent = 329;
 
 int Sign(Int128 v) { return v < 0 ? -1 : v > 0 ? 1 : 0; }
 
@@ -59,10 +64,13 @@ Decimal Decimal::FromInt(int64_t value) { return Make(value, 0); }
 
 Decimal Decimal::FromDouble(double value) {
   if (!std::isfinite(value)) return {};
-  const std::string text = fmt::format("{}", value);
+  return FromText(fmt::format("{}", value));
+}
+
+Decimal Decimal::FromText(std::string_view json) {
   NumberText number;
-  for (const char c : text)
-    if (!number.Step(static_cast<uint8_t>(c == 'E' ? 'e' : c))) break;
+  for (const char c : json)
+    if (!number.Step(static_cast<uint8_t>(c))) break;
   return number.value();
 }
 
@@ -99,12 +107,19 @@ bool IsMultiple(const Decimal& value, const Decimal& of) {
 
 bool NumberText::Step(uint8_t b) {
   const auto digit = [&](At next) {
-    if (count > 0 || b != '0') {
-      if (count >= kMaxDigits) return false;
-      ++count;
-    }
-    digits = digits * 10 + (b - '0');
     at = next;
+    if (count >= kMaxDigits) {  // beyond what is looked at: only its size counts
+      if (past >= kMaxPast) return false;
+      ++past;
+      rounded = rounded || b != '0';
+      if (next == At::kInt)
+        ++extra;
+      else
+        --fraction;
+      return true;
+    }
+    if (count > 0 || b != '0') ++count;
+    digits = digits * 10 + (b - '0');
     return true;
   };
   const bool is_digit = b >= '0' && b <= '9';
@@ -153,16 +168,48 @@ bool NumberText::Step(uint8_t b) {
       [[fallthrough]];
     case At::kSign:
     case At::kExp:
-      if (!is_digit || exponent > 999) return false;
+    case At::kExpThree:
+    case At::kExpHigh:
+    case At::kExpMore:
+    case At::kExpFull: {
+      if (!is_digit || at == At::kExpFull) return false;
       exponent = static_cast<int16_t>(exponent * 10 + (b - '0'));
-      at = At::kExp;
+      if (at == At::kE || at == At::kSign)
+        at = b <= '2' ? At::kExp : b == '3' ? At::kExpThree : At::kExpHigh;
+      else
+        at = at == At::kExp || (at == At::kExpThree && b <= '2') ? At::kExpMore : At::kExpFull;
       return true;
+    }
   }
   return false;
 }
 
 Decimal NumberText::value() const {
-  return Decimal::Make(negative ? -digits : digits, (exp_negative ? -exponent : exponent) - int64_t{fraction});
+  const int64_t scale = (exp_negative ? -exponent : exponent) - int64_t{fraction} + extra;
+  // What was left out lies strictly between two neighbours: no bound of kMaxDigits digits can tell it from the middle.
+  if (rounded) return Decimal::Make((negative ? -digits : digits) * 10 + (negative ? -5 : 5), scale - 1);
+  return Decimal::Make(negative ? -digits : digits, scale);
+}
+
+bool NumberText::finite() const {
+  if (count + extra + (in_exponent() && !exp_negative ? exponent : 0) < 300) return true;
+  static const Decimal largest = Decimal::FromText("1.7976931348623157e308");
+  Decimal size = value();
+  if (size.mantissa < 0) size.mantissa = -size.mantissa;
+  return Compare(size, largest) <= 0;
+}
+
+bool IsExactDouble(const Decimal& value) {
+  static const Decimal largest = Decimal::FromInt(int64_t{1} << 53);
+  return Compare({value.mantissa < 0 ? -value.mantissa : value.mantissa, value.exponent}, largest) <= 0;
+}
+
+double ToDouble(const Decimal& value) {
+  Int128 rest = value.mantissa < 0 ? -value.mantissa : value.mantissa;
+  std::string digits = rest == 0 ? "0" : "";
+  for (; rest > 0; rest /= 10) digits.insert(digits.begin(), static_cast<char>('0' + static_cast<int>(rest % 10)));
+  const double size = std::strtod((digits + "e" + std::to_string(value.exponent)).c_str(), nullptr);
+  return value.mantissa < 0 ? -size : size;
 }
 
 bool NumberSpec::Allows(const Decimal& v) const {
@@ -176,8 +223,6 @@ bool NumberSpec::Allows(const Decimal& v) const {
 }
 
 // Some allowed number v with low <= v < high (low and high of one sign, low's magnitude first in reading order is the caller's matter).
-constexpr int kIntegerZeros = 2;  // digits after the point of an integer
-
 bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   bool high_open = true, low_open = false;
   if (values)
@@ -206,53 +251,125 @@ bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   return high_open ? first < *b : first <= *b;
 }
 
+// The same for magnitudes: from * 10^exponent <= |v| < to * 10^exponent.
+bool NumberSpec::Between(bool negative, Int128 from, Int128 to, int64_t exponent) const {
+  const Decimal low = Decimal::Make(from, exponent), high = Decimal::Make(to, exponent);
+  if (!negative) return ReachableBetween(low, high);
+  // Mirrored: -high < v <= -low. The open end is the lower one, so the bounds are looked at mirrored as well.
+  NumberSpec mirror;
+  mirror.integer = integer;
+  mirror.min = max, mirror.max = min;
+  if (mirror.min) mirror.min->mantissa = -mirror.min->mantissa;
+  if (mirror.max) mirror.max->mantissa = -mirror.max->mantissa;
+  mirror.min_exclusive = max_exclusive, mirror.max_exclusive = min_exclusive;
+  mirror.multiples = multiples;
+  if (values) {
+    mirror.values = values;
+    for (Decimal& v : *mirror.values) v.mantissa = -v.mantissa;
+  }
+  return mirror.ReachableBetween(low, high);
+}
+
+// Behind the e, before or inside of its digits.
+bool NumberSpec::ExponentReachable(const NumberText& text) const {
+  using At = NumberText::At;
+  const auto good = [&](bool negative, int64_t magnitude) {
+    NumberText t = text;
+    t.at = At::kExpFull;
+    t.exp_negative = negative;
+    t.exponent = static_cast<int16_t>(magnitude);
+    return Allows(t);
+  };
+  if (text.at >= At::kExp) {
+    // What is there, and with as many digits more as may come.
+    const int64_t most = text.at == At::kExpFull ? 1 : text.at == At::kExpHigh || text.at == At::kExpMore ? 10 : 100;
+    for (int64_t more = 1, at = text.exponent; more <= most; more *= 10, at *= 10)
+      for (int64_t e = at; e < at + more && e <= kMaxExponent; ++e)
+        if (good(text.exp_negative, e)) return true;
+    return false;
+  }
+  for (int64_t e = 0; e <= kMaxExponent; ++e)
+    if (((text.at == At::kE || !text.exp_negative) && good(false, e)) || ((text.at == At::kE || text.exp_negative) && good(true, e)))
+      return true;
+  return false;
+}
+
+// d or d.ddd, and an exponent to come: is there one with which some allowed number is met?
+bool NumberSpec::ReachableByExponent(const NumberText& text) const {
+  const int whole = text.count - text.fraction;
+  if (integer || plain || whole != 1 || text.at == NumberText::At::kZero) return false;
+  const auto at = [&](int64_t first) {  // the power of ten of the first digit
+    return first >= -kMaxExponent && first <= kMaxExponent && Between(text.negative, text.digits, text.digits + 1, first + 1 - text.count);
+  };
+  const auto near = [&](const Decimal& d) {
+    const int64_t first = int64_t{d.exponent} + Digits(d.mantissa) - 1;
+    return at(first) || at(first - 1) || at(first + 1);
+  };
+  if (values) return std::any_of(values->begin(), values->end(), near);
+  return near(Decimal{1, -kMaxExponent + 2}) || near(Decimal{1, multiples.empty() ? 306 : 15}) || (min && near(*min)) ||
+         (max && near(*max));
+}
+
 bool NumberSpec::Reachable(const NumberText& text) const {
   using At = NumberText::At;
   if (free() || text.at == At::kStart) return true;
   if (plain && (text.point || text.in_exponent())) return false;
+  if (text.rounded && !text.in_exponent() && (!multiples.empty() || values || (integer && text.point))) return false;
   // 5.0 and 5.00 are integers; a model that writes zeros for ever is not followed.
-  if (integer && text.at == At::kFraction && text.fraction > kIntegerZeros) return false;
-  if (text.in_exponent()) {
-    if (text.at == At::kExp && Allows(text.value())) return true;
-    // Exponents that begin with what is there; beyond +-40 nothing new can come.
-    for (int e = -40; e <= 40; ++e) {
-      NumberText t = text;
-      if (e < 0) {
-        if (t.at != At::kE && !t.exp_negative) continue;
-        t.exp_negative = true;
-      } else if (t.exp_negative) {
-        continue;
-      }
-      const int magnitude = e < 0 ? -e : e;
-      if (t.at == At::kExp) {
-        int prefix = magnitude;
-        while (prefix > t.exponent) prefix /= 10;
-        if (prefix != t.exponent || (t.exponent == 0 && magnitude != 0 && magnitude > 9)) continue;
-      }
-      t.exponent = static_cast<int16_t>(magnitude);
-      if (Allows(t.value())) return true;
-    }
-    return false;
+  if (integer && text.at == At::kFraction && (text.fraction > kIntegerZeros || text.past > kIntegerZeros)) return false;
+  if (text.in_exponent()) return ExponentReachable(text);
+  if (!text.finite() || (text.point && !multiples.empty() && !IsExactDouble(text.value()))) return false;
+  if (text.at == At::kMinus) return Between(true, 0, 1, 90000);
+  if (text.at == At::kPoint || text.at == At::kFraction)
+    return Between(text.negative, text.digits, text.digits + 1, -int64_t{text.fraction} + text.extra) || ReachableByExponent(text);
+  if (text.at == At::kZero) return Between(text.negative, 0, 1, 0);
+  // k more digits: [d * 10^k, (d + 1) * 10^k). Past the farther bound nothing can come any more.
+  const std::optional<Decimal>& far = text.negative ? min : max;
+  for (int k = 0; k <= kMaxDigits; ++k) {
+    const int64_t exponent = int64_t{k} + text.extra;
+    if (Between(text.negative, text.digits, text.digits + 1, exponent)) return true;
+    if (far && text.count + exponent > int64_t{far->exponent} + Digits(far->mantissa)) break;
   }
-  const auto between = [&](Int128 from, Int128 to, int64_t exponent) {  // of magnitudes
-    if (!text.negative) return ReachableBetween(Decimal::Make(from, exponent), Decimal::Make(to, exponent));
-    // Mirrored: -to < v <= -from. The open end is the lower one, so the bounds are looked at mirrored as well.
-    NumberSpec mirror = *this;
-    mirror.min = max, mirror.max = min;
-    if (mirror.min) mirror.min->mantissa = -mirror.min->mantissa;
-    if (mirror.max) mirror.max->mantissa = -mirror.max->mantissa;
-    mirror.min_exclusive = max_exclusive, mirror.max_exclusive = min_exclusive;
-    if (mirror.values)
-      for (Decimal& v : *mirror.values) v.mantissa = -v.mantissa;
-    return mirror.ReachableBetween(Decimal::Make(from, exponent), Decimal::Make(to, exponent));
+  return ReachableByExponent(text);
+}
+
+uint64_t NumberSpec::DigitsAhead(const NumberText& text) const {
+  using At = NumberText::At;
+  const auto whole = [&] {
+    uint64_t h = static_cast<uint64_t>(text.digits) * 0x9E3779B97F4A7C15u;
+    h = (h ^ static_cast<uint64_t>(text.digits >> 64)) * 0xFF51AFD7ED558CCDu;
+    h = (h ^ (uint64_t{text.count} << 48 | uint64_t{text.fraction} << 40 | uint64_t{text.extra} << 24 | uint64_t{text.past} << 8)) *
+        0xC4CEB9FE1A85EC53u;
+    h = (h ^ (h >> 31) ^ static_cast<uint16_t>(text.exponent)) * 0x9E3779B97F4A7C15u;
+    h ^= static_cast<uint64_t>(text.rounded) | static_cast<uint64_t>(text.negative) << 1 | static_cast<uint64_t>(text.point) << 2 |
+         static_cast<uint64_t>(text.exp_negative) << 3 | static_cast<uint64_t>(text.at) << 4;
+    return h | uint64_t{1} << 63;
   };
-  if (text.at == At::kMinus) return between(0, 1, 90000);
-  if (text.at == At::kPoint || text.at == At::kFraction) return between(text.digits, text.digits + 1, -int64_t{text.fraction});
-  if (text.at == At::kZero) return between(0, 1, 0);
-  // k more digits: [d * 10^k, (d + 1) * 10^k). Once past every bound nothing changes any more.
-  for (int k = 0; k <= kMaxDigits - text.count; ++k)
-    if (between(text.digits, text.digits + 1, k)) return true;
-  return false;
+  const std::optional<Decimal>& far = text.negative ? min : max;
+  const bool integral = text.at == At::kInt, fraction = text.at == At::kPoint || text.at == At::kFraction;
+  if (values || text.past > 0 || (!integral && !(fraction && !integer))) return whole();
+  // Near the digits that are looked at, and near 2^53, each counts.
+  if (!multiples.empty()) return integral && !far && text.count <= 12 ? uint64_t{text.negative} << 1 | 1 : whole();
+  // How [digits, digits + 1) at every size to come lies to the bounds: where it is inside of them or outside, the digits do not matter.
+  uint64_t inside = 0;
+  int k = 0;
+  for (; k < 40; ++k) {
+    const int64_t exponent = fraction ? -int64_t{text.fraction} : k;
+    Decimal low = Decimal::Make(text.digits, exponent), high = Decimal::Make(text.digits + 1, exponent);
+    if (text.negative) {
+      std::swap(low, high);
+      low.mantissa = -low.mantissa, high.mantissa = -high.mantissa;
+    }
+    const bool above = !min || Compare(low, *min) > 0 || (Compare(low, *min) == 0 && !min_exclusive && !text.negative);
+    const bool below = !max || Compare(high, *max) < 0 || (Compare(high, *max) == 0 && !text.negative);
+    if (above && below)
+      inside |= uint64_t{1} << k;
+    else if (fraction || (!(min && Compare(high, *min) < 0) && !(max && Compare(low, *max) > 0)))
+      return whole();
+    if (fraction || (far && text.count + exponent > int64_t{far->exponent} + Digits(far->mantissa))) break;
+  }
+  // How many digits are left to look at counts as well.
+  return inside << 8 | static_cast<uint64_t>(far ? k : 63) << 2 | static_cast<uint64_t>(fraction) << 1 | 1;
 }
 
 bool NumberSpec::Satisfiable() const {
@@ -261,6 +378,33 @@ bool NumberSpec::Satisfiable() const {
   minus.negative = true;
   if (Reachable(minus)) return true;
   return ReachableBetween({}, Decimal::Make(1, 90000));
+}
+
+std::string MarkExactNumbers(std::string_view json) {
+  std::string out;
+  size_t copied = 0;
+  for (size_t i = 0; i < json.size();) {
+    if (json[i] == '"') {
+      for (++i; i < json.size() && json[i] != '"'; ++i)
+        if (json[i] == '\\') ++i;
+      ++i;
+      continue;
+    }
+    if (json[i] != '-' && (json[i] < '0' || json[i] > '9')) {
+      ++i;
+      continue;
+    }
+    NumberText number;
+    const size_t begin = i;
+    while (i < json.size() && number.Step(static_cast<uint8_t>(json[i]))) ++i;
+    if (!number.complete()) return std::string(json);  // the parser says what is wrong
+    if (number.count <= 15 && number.past == 0) continue;
+    out.append(json, copied, begin - copied);
+    out += fmt::format("\"{}{}\"", kExactNumber, json.substr(begin, i - begin));
+    copied = i;
+  }
+  if (copied == 0) return std::string(json);
+  return out.append(json, copied);
 }
 
 }  // namespace sgl

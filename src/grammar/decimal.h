@@ -3,23 +3,27 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 namespace sgl {
 
 using Int128 = __int128;
-constexpr int kMaxDigits = 36;  // significant digits that the numeric keywords look at
+constexpr int kMaxDigits = 36;  // significant digits that the numeric keywords look at; what follows is only known to be zero or not
 
 // mantissa * 10^exponent; the mantissa has no trailing zero (0 has exponent 0) and at most kMaxDigits digits.
 struct Decimal {
   Int128 mantissa = 0;
   int exponent = 0;
-  static Decimal FromDouble(double value);  // of its shortest decimal form
+  static Decimal FromDouble(double value);         // of its shortest decimal form
+  static Decimal FromText(std::string_view json);  // a JSON number
   static Decimal FromInt(int64_t value);
   static Decimal Make(Int128 mantissa, int64_t exponent);
 };
 int Compare(const Decimal& a, const Decimal& b);  // <0, 0, >0
+bool IsExactDouble(const Decimal& value);         // |value| <= 2^53
+double ToDouble(const Decimal& value);
 bool IsMultiple(const Decimal& value, const Decimal& of);
 inline bool IsInteger(const Decimal& d) { return d.exponent >= 0; }
 
@@ -27,16 +31,36 @@ inline bool IsInteger(const Decimal& d) { return d.exponent >= 0; }
 struct NumberText {
   Int128 digits = 0;     // all digits so far, the point left out
   uint8_t count = 0;     // significant digits in `digits`
-  uint8_t fraction = 0;  // digits behind the point
+  uint8_t fraction = 0;  // digits behind the point that are in `digits`
+  uint16_t extra = 0;    // digits before the point that `digits` has no room for
+  uint16_t past = 0;     // digits that were left out, on both sides
+  bool rounded = false;  // one of them was not zero
   bool negative = false, point = false;
   bool exp_negative = false;
   int16_t exponent = 0;
   // What the last byte was; the grammar of JSON numbers.
-  enum class At : uint8_t { kStart, kMinus, kZero, kInt, kPoint, kFraction, kE, kSign, kExp } at = At::kStart;
+  // Exponents have up to three digits, the first two of three at most 32: no double needs more. By what may come: kExp (a digit up to 2 was
+  // read) two digits, kExpThree (a 3) two digits or one, kExpHigh (4 to 9) and kExpMore (two digits) one, kExpFull none.
+  enum class At : uint8_t {
+    kStart,
+    kMinus,
+    kZero,
+    kInt,
+    kPoint,
+    kFraction,
+    kE,
+    kSign,
+    kExp,
+    kExpThree,
+    kExpHigh,
+    kExpMore,
+    kExpFull
+  } at = At::kStart;
 
-  bool Step(uint8_t byte);  // false: not a JSON number any more, or more digits than can be looked at (when `bounded`)
-  bool complete() const { return at == At::kZero || at == At::kInt || at == At::kFraction || at == At::kExp; }
-  bool in_exponent() const { return at == At::kE || at == At::kSign || at == At::kExp; }
+  bool Step(uint8_t byte);  // false: not a JSON number any more, or one of absurd length
+  bool complete() const { return at == At::kZero || at == At::kInt || at == At::kFraction || at >= At::kExp; }
+  bool in_exponent() const { return at >= At::kE; }
+  bool finite() const;  // as a double
   Decimal value() const;
 };
 
@@ -50,13 +74,30 @@ struct NumberSpec {
 
   bool free() const { return !integer && !min && !max && multiples.empty() && !values; }
   bool Allows(const Decimal& value) const;
-  bool Allows(const NumberText& text) const { return (!plain || (!text.point && !text.in_exponent())) && Allows(text.value()); }
-  // Some allowed number begins with this text. Exponents are looked for only behind an e: what has to be written with one is not seen.
+  bool Allows(const NumberText& text) const {
+    if (plain && (text.point || text.in_exponent())) return false;
+    if (!text.finite() || (text.rounded && !multiples.empty())) return false;
+    // Beyond 2^53 what reads such a text as a double would not find the multiple.
+    const Decimal value = text.value();
+    if (!multiples.empty() && (text.point || text.in_exponent()) && !IsExactDouble(value)) return false;
+    return Allows(value);
+  }
+  // Some allowed number begins with this text. That an exponent may follow is foreseen where serialisers write one: behind a single digit
+  // with or without a fraction, and never for integers.
   bool Reachable(const NumberText& text) const;
   bool Satisfiable() const;
+  // Texts with equal answers go on with the same digits.
+  uint64_t DigitsAhead(const NumberText& text) const;
 
  private:
   bool ReachableBetween(Decimal low, Decimal high) const;
+  bool Between(bool negative, Int128 from, Int128 to, int64_t exponent) const;
+  bool ReachableByExponent(const NumberText& text) const;
+  bool ExponentReachable(const NumberText& text) const;
 };
+
+// Numbers that a double would round become strings with this mark before their digits, which CompileSchema reads as numbers.
+constexpr std::string_view kExactNumber = "\xEF\xBF\xBF#";
+std::string MarkExactNumbers(std::string_view json);
 
 }  // namespace sgl

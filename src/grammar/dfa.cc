@@ -16,7 +16,7 @@ constexpr size_t kMaxNfaStates = 400'000;
 constexpr size_t kMaxDfaCells = 12'000'000;  // states times classes: 48 MB
 
 struct NfaState {
-  enum class Kind : uint8_t { kBytes, kSplit, kBegin, kEnd, kMatch } kind = Kind::kMatch;
+  enum class Kind : uint8_t { kBytes, kSplit, kBegin, kNotBegin, kEnd, kMatch } kind = Kind::kMatch;
   uint8_t first = 0, last = 0;
   uint32_t out = 0, out2 = kDeadState;
 };
@@ -52,11 +52,14 @@ class NfaBuilder {
         for (size_t i = node.kids.size() - 1; i-- > 0;) state = Split(Build(node.kids[i], next), state);
         return state;
       }
+      case RegexOp::kLook: return Look(node, next);
       case RegexOp::kRepeat: {
         const int kid = node.kids[0];
         if (node.max == kUnbounded) {
           const uint32_t loop = Split(0, next);
+          ++loops_;
           const uint32_t body = Build(kid, loop);
+          --loops_;
           states_[loop].out = body;
           next = loop;
         } else {
@@ -70,8 +73,11 @@ class NfaBuilder {
     return next;
   }
   bool full() const { return full_; }
+  const std::string& error() const { return error_; }
 
  private:
+  uint32_t Look(const RegexNode& node, uint32_t next);
+  uint32_t Embed(const Dfa& dfa);
   uint32_t Class(const CodeSet& set, uint32_t next) {
     std::vector<ByteSequence> sequences;
     for (const CodeRange r : set) AppendUtf8Sequences(r, sequences);
@@ -96,6 +102,8 @@ class NfaBuilder {
   std::vector<NfaState>& states_;
   CompileBudget& budget_;
   bool full_ = false;
+  int loops_ = 0;  // repetitions without end that are open
+  std::string error_;
 };
 
 struct VectorHash {
@@ -122,9 +130,10 @@ class SubsetBuilder {
     classes_ = cls + 1;
   }
 
-  Result<Dfa> Run(uint32_t start) {
+  Result<Dfa> Run(uint32_t start, bool at_begin = true) {
     std::vector<uint32_t> seeds{start};
-    Intern(Closure(seeds, true));
+    at_begin_ = at_begin;
+    Intern(Closure(seeds, at_begin));
     std::vector<std::vector<uint32_t>> targets(classes_);
     std::unordered_map<std::vector<uint32_t>, uint32_t, VectorHash> moves;  // of the state at hand: many classes move alike
     for (size_t at = 0; at < sets_.size(); ++at) {
@@ -170,11 +179,12 @@ class SubsetBuilder {
         case NfaState::Kind::kBegin:
           if (at_begin) seeds.push_back(s.out);
           break;
-        case NfaState::Kind::kEnd: out.push_back(n), ends_ = true; break;
+        case NfaState::Kind::kNotBegin:
+          if (!at_begin) seeds.push_back(s.out);
+          break;
         default: out.push_back(n);
       }
     }
-    if (at_begin) begin_closure_ = true;
     std::sort(out.begin(), out.end());
     return out;
   }
@@ -191,13 +201,14 @@ class SubsetBuilder {
       const NfaState& s = nfa_[n];
       if (s.kind == NfaState::Kind::kMatch) return true;
       if (s.kind == NfaState::Kind::kSplit) todo.push_back(s.out), todo.push_back(s.out2);
-      if (s.kind == NfaState::Kind::kEnd || (s.kind == NfaState::Kind::kBegin && at_begin)) todo.push_back(s.out);
+      if (s.kind == NfaState::Kind::kEnd || s.kind == (at_begin ? NfaState::Kind::kBegin : NfaState::Kind::kNotBegin))
+        todo.push_back(s.out);
     }
     return false;
   }
 
   uint32_t Intern(std::vector<uint32_t> set) {
-    const bool begin = sets_.empty();
+    const bool begin = at_begin_ && sets_.empty();
     // The start state is its own: its acceptance may differ from that of an equal set met later.
     const auto [it, fresh] = ids_.try_emplace(std::move(set), static_cast<uint32_t>(sets_.size()));
     if (!fresh && !(it->second == 0 && begin_differs_)) return it->second;
@@ -215,7 +226,7 @@ class SubsetBuilder {
   CompileBudget& budget_;
   std::vector<uint32_t> mark_;
   uint32_t epoch_ = 0;
-  bool ends_ = false, begin_closure_ = false, begin_differs_ = false;
+  bool at_begin_ = true, begin_differs_ = false;
   uint32_t again_ = kDeadState;
   std::array<uint8_t, 256> class_of_{};
   size_t classes_ = 0;
@@ -224,6 +235,72 @@ class SubsetBuilder {
   std::vector<uint32_t> next_;
   std::vector<uint8_t> accept_;
 };
+
+// What may follow has to begin with the node's language, or must not. What follows is an automaton by now: the two are combined, and the
+// rest of the text is read by that.
+uint32_t NfaBuilder::Look(const RegexNode& node, uint32_t next) {
+  const auto fail = [&](const std::string& why) {
+    if (error_.empty()) error_ = why;
+    full_ = true;
+    return next;
+  };
+  if (loops_ > 0) return fail("look-ahead inside a repetition without end is not supported");
+  std::vector<NfaState> ahead;
+  NfaBuilder builder(tree_, ahead, budget_);
+  const uint32_t end = builder.Add({});
+  RegexTree any;
+  any.root = any.Class(Complement(CodeSet{}));
+  NfaBuilder anything(any, ahead, budget_);
+  const uint32_t loop = anything.Split(0, end);
+  const uint32_t body = anything.Build(any.root, loop);
+  ahead[loop].out = body;
+  const uint32_t entry = builder.Build(node.kids[0], loop);
+  if (builder.full()) return fail(builder.error().empty() ? "the expression is too large for an automaton" : builder.error());
+  const auto anchored = [](const std::vector<NfaState>& states) {
+    return std::any_of(states.begin(), states.end(), [](const NfaState& s) { return s.kind == NfaState::Kind::kBegin; });
+  };
+  const bool both = anchored(ahead) || anchored(states_);
+  uint32_t starts[2] = {0, 0};
+  for (const bool at_begin : {false, true}) {
+    if (at_begin && !both) break;
+    auto follows = SubsetBuilder(states_, budget_).Run(next, at_begin);
+    if (!follows.ok()) return fail(follows.error().message);
+    auto wanted = SubsetBuilder(ahead, budget_).Run(entry, at_begin);
+    if (!wanted.ok()) return fail(wanted.error().message);
+    const Dfa* operands[] = {&*follows, &*wanted};
+    auto combined = node.max == 1 ? Product(
+                                        operands, [](uint64_t bits, uint64_t) { return bits == 3; }, budget_)
+                                  : Product(
+                                        operands, [](uint64_t bits, uint64_t) { return bits == 1; }, budget_);
+    if (!combined.ok()) return fail(combined.error().message);
+    starts[at_begin ? 1 : 0] = Embed(*combined);
+  }
+  if (!both) return starts[0];
+  return Split(Add({NfaState::Kind::kNotBegin, 0, 0, starts[0], kDeadState}), Add({NfaState::Kind::kBegin, 0, 0, starts[1], kDeadState}));
+}
+
+// The automaton's states as states here; where it accepts, the text may end.
+uint32_t NfaBuilder::Embed(const Dfa& dfa) {
+  const uint32_t nothing = Add({NfaState::Kind::kBytes, 1, 0, 0, kDeadState});
+  if (dfa.empty()) return nothing;
+  const uint32_t match = Add({});
+  const auto first = static_cast<uint32_t>(states_.size());
+  for (size_t s = 0; s < dfa.size(); ++s) Add({NfaState::Kind::kSplit, 0, 0, nothing, nothing});
+  for (uint32_t s = 0; s < dfa.size() && !full_; ++s) {
+    uint32_t ways = dfa.accepts(s) ? match : nothing;
+    for (unsigned b = 0; b < 256;) {
+      const uint32_t to = dfa.Step(s, static_cast<uint8_t>(b));
+      unsigned last = b;
+      while (last < 255 && dfa.Step(s, static_cast<uint8_t>(last + 1)) == to) ++last;
+      if (to != kDeadState)
+        ways = Split(Add({NfaState::Kind::kBytes, static_cast<uint8_t>(b), static_cast<uint8_t>(last), first + to, kDeadState}), ways);
+      b = last + 1;
+    }
+    states_[first + s].out = ways;
+    if (!budget_.Spend(256)) full_ = true;
+  }
+  return first;
+}
 
 }  // namespace
 
@@ -385,12 +462,12 @@ Result<Dfa> BuildDfa(const RegexTree& tree, MatchMode mode, CompileBudget& budge
   if (mode == MatchMode::kSearch) end = any_loop(end);
   uint32_t start = build.Build(tree.root, end);
   if (mode == MatchMode::kSearch) start = any_loop(start);
-  if (build.full()) return InvalidArgument("the expression is too large for an automaton");
+  if (build.full()) return InvalidArgument(build.error().empty() ? "the expression is too large for an automaton" : build.error());
   return SubsetBuilder(nfa, budget).Run(start);
 }
 
-Result<DfaPtr> RegexDfa(std::string_view pattern, MatchMode mode, CompileBudget& budget) {
-  TRY(RegexTree tree, ParseRegex(pattern));
+Result<DfaPtr> RegexDfa(std::string_view pattern, MatchMode mode, CompileBudget& budget, RegexDialect dialect) {
+  TRY(RegexTree tree, ParseRegex(pattern, dialect));
   TRY(Dfa dfa, BuildDfa(tree, mode, budget));
   return std::make_shared<const Dfa>(std::move(dfa));
 }
@@ -535,6 +612,28 @@ Dfa FirstMatch(const Dfa& found, const Dfa& ends) {
     }
   }
   return Dfa::Make(class_of, 256, std::move(next), std::move(accept));
+}
+
+bool ListWords(const Dfa& dfa, size_t limit, std::vector<std::string>* words) {
+  words->clear();
+  if (dfa.empty()) return true;
+  if (dfa.longest(0) == kEndless || dfa.longest(0) > 200 || dfa.size() > 4000) return false;
+  std::string word;
+  const auto from = [&](auto&& self, uint32_t state) -> bool {
+    if (dfa.accepts(state)) {
+      if (words->size() >= limit) return false;
+      words->push_back(word);
+    }
+    for (unsigned b = 0; b < 256; ++b) {
+      const uint32_t to = dfa.Step(state, static_cast<uint8_t>(b));
+      if (to == kDeadState) continue;
+      word.push_back(static_cast<char>(b));
+      if (!self(self, to)) return false;
+      word.pop_back();
+    }
+    return true;
+  };
+  return from(from, 0);
 }
 
 Result<Dfa> Complement(const Dfa& dfa, CompileBudget& budget) {

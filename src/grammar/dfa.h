@@ -71,7 +71,8 @@ using DfaPtr = std::shared_ptr<const Dfa>;
 // kWhole: the text has to match from end to end. kSearch: somewhere (JSON Schema's pattern).
 enum class MatchMode { kWhole, kSearch };
 Result<Dfa> BuildDfa(const RegexTree& tree, MatchMode mode, CompileBudget& budget);
-Result<DfaPtr> RegexDfa(std::string_view pattern, MatchMode mode, CompileBudget& budget);  // errors of ParseRegex, or "too large"
+// Errors of ParseRegex, or "too large".
+Result<DfaPtr> RegexDfa(std::string_view pattern, MatchMode mode, CompileBudget& budget, RegexDialect dialect = RegexDialect::kUser);
 // Exactly these byte strings (valid UTF-8).
 Result<Dfa> WordsDfa(std::vector<std::string> words, CompileBudget& budget);
 const DfaPtr& AnyTextDfa();  // all valid UTF-8
@@ -82,6 +83,8 @@ Result<Dfa> Product(std::span<const Dfa* const> operands, bool (*accepts)(uint64
 Result<DfaPtr> Intersect(std::vector<DfaPtr> operands, CompileBudget& budget);
 // Words of `ends` no proper prefix of which is a word of `found`.
 Dfa FirstMatch(const Dfa& found, const Dfa& ends);
+// All words, sorted; false when there are more than `limit`.
+bool ListWords(const Dfa& dfa, size_t limit, std::vector<std::string>* words);
 Result<Dfa> Complement(const Dfa& dfa, CompileBudget& budget);
 
 // Byte sequences that spell the code points of a range: each a list of byte ranges. Surrogates are left out.

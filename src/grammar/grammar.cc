@@ -66,7 +66,7 @@ Result<std::shared_ptr<const Grammar>> CompileJson(const std::string& text, cons
                                                    std::shared_ptr<const Vocabulary> vocabulary, CompileBudget& budget) {
   Json any(true);
   if (text != "$$ANY$$") {
-    auto parsed = ParseJson(text);
+    auto parsed = ParseJson(MarkExactNumbers(text));
     if (!parsed.ok()) return std::move(parsed).error().In("the schema is not JSON");
     any = *std::move(parsed);
   }

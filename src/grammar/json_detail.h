@@ -14,7 +14,10 @@ inline uint64_t Mix(uint64_t z) {
   return z ^ (z >> 31);
 }
 
-constexpr uint64_t kHashStart = 0;  // of JsonMachine::AppendHash
+// Strings are hashed byte by byte; JsonMachine::AppendHash.
+uint64_t AppendTextHash(uint64_t hash, uint8_t byte);
+inline uint64_t StringHash(uint64_t text) { return Mix(text + 13); }  // as a value
+constexpr uint64_t kHashStart = 0;                                    // of JsonMachine::AppendHash
 
 // Verdict rows that are used again and again; one per purpose, none is held across a call that uses the same.
 inline std::vector<Tri>& Scratch(int i) {

@@ -44,7 +44,9 @@ uint32_t Missing(const JsonFrame& f, const BitRow& required) {
   return n;
 }
 
-uint64_t NumberHash(const Decimal& d) {
+// Equal numbers have equal hashes: integers by all their digits, others as the doubles that they will be read as.
+uint64_t NumberHash(Decimal d) {
+  if (!IsInteger(d) || d.exponent > kMaxDigits) d = Decimal::FromDouble(ToDouble(d));
   return Mix(static_cast<uint64_t>(d.mantissa) ^ Mix(static_cast<uint64_t>(d.mantissa >> 64) + static_cast<uint64_t>(d.exponent) * 77 + 3));
 }
 
@@ -169,6 +171,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
     return false;
   }
   s.hash = kHashStart;
+  if ((type & (kNullBit | kTrueBit | kFalseBit)) != 0 && OnlyOnce(s) && Used(*s.top, Mix(1000u + TypeIndex(type)))) return false;
   if (type == kStringBit) {
     s.mode = Mode::kString;
     s.string = &plans_.String(plan, s.must);
@@ -176,6 +179,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
     s.escape = s.pending = 0;
     s.high = 0;
     if (s.string->too_large) return false;
+    if (!s.string->words.empty() && OnlyOnce(s) && !WordLeft(s)) return false;
     return s.string->simple || StringPossible(s);
   }
   if (type != kArrayBit && type != kObjectBit) return true;
@@ -378,6 +382,24 @@ bool JsonMachine::KeyAlive(const State& s) const {
 
 bool JsonMachine::MoreKeys(const JsonFrame& f) const { return (f.view->live[0] != 0 && !f.full) || NamesBelow(f, 0); }
 
+bool JsonMachine::Used(const JsonFrame& f, uint64_t hash) {
+  for (const SeenItem* k = f.items; k != nullptr; k = k->up)
+    if (k->hash == hash) return true;
+  return false;
+}
+
+// Of the few values that an item can have one is not in the array yet.
+bool JsonMachine::ItemLeft(const State& s) const {
+  if ((s.plan->types & (kNumberBit | kArrayBit | kObjectBit)) != 0 || !s.must) return true;
+  for (const JsonTypeBit type : kWordBits)
+    if ((s.plan->types & type) != 0 && !Used(*s.top, Mix(1000u + TypeIndex(type)))) return true;
+  if ((s.plan->types & kStringBit) == 0) return false;
+  State probe = s;
+  probe.string = &plans_.String(*s.plan, true);
+  probe.hash = kHashStart;
+  return probe.string->words.empty() || WordLeft(probe);
+}
+
 bool JsonMachine::MoreItems(const JsonFrame& f) const {
   const bool simple = f.must && f.plan->conjunction;
   if (simple)
@@ -386,7 +408,7 @@ bool JsonMachine::MoreItems(const JsonFrame& f) const {
   State probe;
   probe.top = &f;
   if (!BeginValue(probe, plans_.Item(*f.plan, *f.array, f.count))) return false;
-  if (simple) return true;
+  if (simple) return !f.array->unique || ItemLeft(probe);
   std::vector<Tri> locals(LocalsOf(f), LocalsOf(f) + f.plan->locals.size());
   for (size_t i = 0; i < locals.size(); ++i)
     if (f.array->locals[i] != nullptr && f.count >= f.array->locals[i]->max) locals[i] = kFalse;
@@ -488,6 +510,7 @@ bool JsonMachine::StepNumber(State& s, uint8_t b, FrameArena& arena) const {
   }
   if (next.Step(b)) {
     s.number = next;
+    if (s.need_hash && next.at >= NumberText::At::kExp && !next.finite()) return false;
     return s.plan->open_numbers == 0 || NumberPossible(s);
   }
   if (!EndNumber(s, arena)) return false;
@@ -564,6 +587,20 @@ bool JsonMachine::StepContainer(State& s, uint8_t b, FrameArena& arena) const {
         return MoreKeys(f);
       }
       return b == (f.array != nullptr ? ']' : '}') && EndContainer(s, arena);
+    default: return false;
+  }
+}
+
+bool JsonMachine::FewMayFollow(const State& s, std::string_view* bytes) {
+  switch (s.mode) {
+    case Mode::kValue: *bytes = " \n\t\r\"{[-0123456789tfn"; return true;
+    case Mode::kFirstItem: *bytes = " \n\t\r]\"{[-0123456789tfn"; return true;
+    case Mode::kFirstKey: *bytes = " \n\t\r\"}"; return true;
+    case Mode::kNextKey: *bytes = " \n\t\r\""; return true;
+    case Mode::kColon: *bytes = " \n\t\r:"; return true;
+    case Mode::kAfterValue: *bytes = s.top->array != nullptr ? " \n\t\r,]" : " \n\t\r,}"; return true;
+    case Mode::kLiteral: *bytes = std::string_view(kWords[s.word] + s.literal, 1); return true;
+    case Mode::kNumber: *bytes = "0123456789.eE+- \n\t\r,]}"; return true;
     default: return false;
   }
 }

@@ -4,6 +4,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "grammar/frame_arena.h"
@@ -109,6 +110,10 @@ class JsonMachine {
   Scalar StepScalar(State& s, uint8_t byte, const ScalarKey& key) const;
   bool Close(State& s, FrameArena& arena) const { return s.mode == State::Mode::kKey ? CloseKey(s, arena) : CloseString(s, arena); }
   bool EndNumber(State& s, FrameArena& arena) const;
+  // Inside a string that is judged by tracks: whether it may still become what its container needs.
+  bool StringPossible(const State& s) const;
+  // The bytes that Step may take where few can be; false: look at all.
+  static bool FewMayFollow(const State& s, std::string_view* bytes);
   bool NamePossible(const JsonFrame& f, uint32_t name) const;
   static uint64_t AppendHash(uint64_t hash, uint8_t byte);
   static uint64_t TailHash(uint64_t whole, uint64_t head, uint32_t tail_size);  // hash of what follows `head` in `whole`
@@ -132,9 +137,15 @@ class JsonMachine {
   bool EndContainer(State& s, FrameArena& arena) const;
   bool NumberPossible(const State& s) const;
   bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;
-  bool StringPossible(const State& s) const;
   bool FramePossible(const JsonFrame& f, const Tri* locals) const;
   bool VerdictsPossible(const JsonFrame* up, const MemberPlan* member, const Tri* verdicts) const;
+  // The value at hand is an item of an array that must not have it twice.
+  static bool OnlyOnce(const State& s) {
+    return s.top != nullptr && s.top->array != nullptr && s.top->array->unique && s.top->must && s.top->plan->conjunction;
+  }
+  static bool Used(const JsonFrame& f, uint64_t hash);
+  bool WordLeft(const State& s) const;
+  bool ItemLeft(const State& s) const;
   bool NamesBelow(const JsonFrame& f, uint32_t node) const;
   bool KeyAlive(const State& s) const;
   bool MoreKeys(const JsonFrame& f) const;

@@ -26,6 +26,29 @@ const std::vector<SchemaCase>& Cases() {
        {"0.11", "2.5", "1", "2.50", "2e0"},
        {"0.1", "2.51", "-1", "0.10"}},
       {"multiple", R"({"type":"number","multipleOf":0.01})", {"1.25", "3", "0.10", "-7.01"}, {"1.255", "0.001"}},
+      {"long",
+       R"({"type":"integer","maximum":18446744073709551615})",
+       {"18446744073709551615", "5.000", "-123456789012345678901234567890123456789012345678901234567890"},
+       {"18446744073709551616", "5.001", "123456789012345678901234567890123456789012345678901234567890"}},
+      {"scientific",
+       R"({"type":"number","minimum":-0.5,"maximum":0.5})",
+       {"1e-7", "2.225e-308", "-2.5e-01", "5.0e-1", "0.25"},
+       {"1", "9e-1", "6e-1", "10e-1", "1e5", "-9.5e-01", "1e-1000"}},
+      {"large", R"({"type":"number","minimum":1000})", {"1.5e+16", "1e3", "2e300", "1000.0"}, {"1.5", "9e2", "999"}},
+      {"exact",
+       R"({"enum":[0.1234567890123456789, 12345678901234567890]})",
+       {"0.1234567890123456789", "12345678901234567890"},
+       {"0.1234567890123456788"}},
+      {"ahead",
+       R"x({"type":"string","pattern":"^(?!ab)(?=.{2,4}$)[a-c]+(?!c)b?$"})x",
+       {"\"ac\"", "\"ba\"", "\"acb\"", "\"caaa\""},
+       {"\"ab\"", "\"a\"", "\"abc\"", "\"bbbbb\""}},
+      {"not at the begin", R"x({"type":"string","pattern":"(?!^a)[ab]$"})x", {"\"b\"", "\"ba\"", "\"aa\""}, {"\"a\"", "\"\""}},
+      {"categories", R"({"type":"string","pattern":"^\\p{Lu}\\P{Letter}*$"})", {"\"A1\"", "\"\xC3\x89\""}, {"\"a\"", "\"AB\""}},
+      {"strings together",
+       R"({"anyOf":[{"type":"string","maxLength":2},{"type":"string","pattern":"^x+$","minLength":4},{"enum":["yes",5]}]})",
+       {"\"ab\"", "\"xxxx\"", "\"yes\"", "5"},
+       {"\"abc\"", "\"xxx\"", "\"yess\""}},
       {"mod", R"({"type":"integer","multipleOf":7,"minimum":50})", {"56", "700", "77"}, {"50", "57", "49"}},
       {"enum",
        R"({"enum":["a","ab",1,null,{"k":[1]}]})",
@@ -80,6 +103,14 @@ const std::vector<SchemaCase>& Cases() {
        R"({"type":"array","uniqueItems":true})",
        {"[1,2,\"1\"]", "[{\"a\":1},{\"a\":2}]"},
        {"[1,1.0]", "[{\"a\":1,\"b\":2},{\"b\":2,\"a\":1}]", "[\"a\",\"\\u0061\"]"}},
+      {"few items",
+       R"({"type":"array","uniqueItems":true,"items":{"enum":["a","ab",null,true]}})",
+       {"[\"a\",\"ab\",true,null]"},
+       {"[true,true]", "[\"a\",\"a\"]"}},
+      {"few keys",
+       R"({"type":"object","propertyNames":{"enum":["a","ab"]},"patternProperties":{"^[ab]$":{"type":"null"}}})",
+       {"{\"a\":null,\"ab\":1}", "{}"},
+       {"{\"a\":1}", "{\"b\":null}", "{\"ab\":1,\"ab\":1}"}},
       {"allOf", R"({"allOf":[{"type":"string","minLength":2},{"pattern":"^a"}]})", {"\"ab\""}, {"\"a\"", "\"bb\"", "1"}},
       {"anyOf",
        R"({"anyOf":[{"type":"integer","minimum":10},{"type":"string","maxLength":1},{"type":"object","required":["a"]}]})",
@@ -168,6 +199,29 @@ TEST(JsonMachine, RollbackAndForkEqualAFreshReplay) {
   }
 }
 
+TEST(JsonMachine, NothingIsBegunThatCannotEnd) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"type":"array","uniqueItems":true,"items":{"enum":["red","rose",null]}})", "[\"red\",\"r"},
+      {R"({"type":"array","uniqueItems":true,"items":{"type":"boolean"},"minItems":2})", "[true,"},
+      {R"({"type":"object","propertyNames":{"enum":["red","rose"]}})", "{\"red\":1,\"r"},
+      {R"({"type":"object","patternProperties":{"^(red|rose)$":true},"additionalProperties":false})", "{\"rose\":1,\"r"},
+  };
+  const char bad[] = {'e', 't', 'e', 'o'}, good[] = {'o', 'f', 'o', 'e'};
+  for (size_t i = 0; i < std::size(cases); ++i) {
+    const auto grammar = MustCompile(GrammarKind::kJsonSchema, cases[i].first);
+    const std::unique_ptr<Matcher> m = grammar->NewMatcher();
+    for (const char* p = cases[i].second; *p != 0; ++p) ASSERT_TRUE(m->Accept(static_cast<uint8_t>(*p))) << i << p;
+    EXPECT_FALSE(m->Accept(bad[i])) << i;
+    EXPECT_TRUE(m->Accept(good[i])) << i;
+  }
+  // And no comma where nothing is left to come.
+  const auto grammar = MustCompile(GrammarKind::kJsonSchema, R"({"type":"array","uniqueItems":true,"items":{"enum":["a",true]}})");
+  const std::unique_ptr<Matcher> m = grammar->NewMatcher();
+  for (const char c : std::string("[true,\"a\"")) ASSERT_TRUE(m->Accept(static_cast<uint8_t>(c)));
+  EXPECT_FALSE(m->Accept(','));
+  EXPECT_TRUE(m->Accept(']'));
+}
+
 TEST(JsonMachine, ForcedTextIsFound) {
   const auto grammar =
       MustCompile(GrammarKind::kJsonSchema,
@@ -197,7 +251,8 @@ TEST(JsonMachine, ErrorsNameThePlace) {
       {"5", "a schema is an object or a boolean"},
       {R"({"type":"invalid"})", "#/type: \"invalid\" is not a type"},
       {R"({"properties":{"a":{"pattern":"("}}})", "#/properties/a/pattern: at character 0: unmatched '('"},
-      {R"x({"items":{"pattern":"(?=x)"}})x", "#/items/pattern: at character 0: look-ahead"},
+      {R"x({"items":{"pattern":"(?<=x)"}})x", "#/items/pattern: at character 0: look-behind"},
+      {R"x({"items":{"pattern":"(?:(?=x)y)*"}})x", "#/items/pattern: look-ahead inside a repetition"},
       {R"({"$ref":"#/nowhere"})", "#/$ref: '#/nowhere' is not in this schema"},
       {R"({"$ref":"http://example.com/x"})", "outside this schema"},
       {R"({"$defs":{"a":{"$ref":"#/$defs/a"}},"$ref":"#/$defs/a"})", "refers to itself"},

@@ -12,6 +12,14 @@ constexpr size_t kWorthCaching = 24;  // tokens below a node
 
 using Scalar = JsonMachine::Scalar;
 
+// Sixteen bytes at a time.
+void OrBits(std::span<const uint32_t> from, std::span<uint32_t> to) {
+  using Wide = uint32_t __attribute__((vector_size(16), aligned(4), may_alias));
+  size_t w = 0;
+  for (; w + 4 <= from.size(); w += 4) *reinterpret_cast<Wide*>(&to[w]) |= *reinterpret_cast<const Wide*>(&from[w]);
+  for (; w < from.size(); ++w) to[w] |= from[w];
+}
+
 }  // namespace
 
 std::shared_ptr<const ScalarMask> MaskCache::Find(const Key& key) const {
@@ -35,50 +43,58 @@ void JsonMasker::Fill(const JsonState& state, FrameArena& arena, std::span<uint3
   arena.Reset(mark);
 }
 
-// Everything below `node`, which `state` has just read.
+std::deque<JsonState>& JsonMasker::States() {
+  static thread_local std::deque<JsonState> states;
+  return states;
+}
+
+// Everything below `node`, which `state` has just read. level: states_ below it are in use.
 void JsonMasker::Walk(const TokenTrie& trie, uint32_t node, const JsonState& state, size_t level) {
-  const bool whole = &trie == &trie_;
-  if (whole && trie.subtree(node).size() >= kWorthCaching && UseCache(node, state, level)) return;
-  if (stacks_.size() <= level) stacks_.resize(level + 1);
-  const uint16_t base = trie.depth(node);
-  std::vector<FrameArena::Mark> marks{arena_->mark()};
-  if (stacks_[level].empty()) stacks_[level].resize(1);
-  stacks_[level][0] = state;
-  const uint32_t end = trie.end(node);
-  for (uint32_t i = node + 1; i < end;) {
-    const size_t depth = static_cast<size_t>(trie.depth(i) - base);
-    std::vector<JsonState>& stack = stacks_[level];
-    if (stack.size() <= depth) stack.resize(depth * 2);
-    if (marks.size() <= depth) marks.resize(depth + 1);
-    arena_->Reset(marks[depth - 1]);
-    JsonState& next = stack[depth];
-    next = stack[depth - 1];
-    if (!machine_.Step(next, trie.byte(i), *arena_)) {
-      // A number at the top ends where it is not continued. At a token's start that has been looked at by whoever holds the state.
-      if (on_end_ && (depth > 1 || level > 0) && stack[depth - 1].top == nullptr && machine_.complete(stack[depth - 1])) {
-        arena_->Reset(marks[depth - 1]);
-        on_end_(trie, i, false);
-      }
-      i = trie.end(i);
-      continue;
-    }
-    marks[depth] = arena_->mark();
-    Allow(trie.tokens(i));
-    if (machine_.finished(next)) {
-      if (on_end_) on_end_(trie, i, true);
-      i = trie.end(i);
-      continue;
-    }
-    if (whole && trie.subtree(i).size() >= kWorthCaching) {
-      const JsonState at = next;
-      if (UseCache(i, at, level + 1)) {
-        i = trie.end(i);
-        continue;
-      }
-    }
-    ++i;
+  if (&trie == &trie_ && trie.subtree(node).size() >= kWorthCaching && UseCache(node, state, level)) return;
+  if (states_.size() <= level) states_.resize(level + 1);
+  states_[level] = state;
+  Children(trie, node, level);
+}
+
+void JsonMasker::Children(const TokenTrie& trie, uint32_t node, size_t level) {
+  const JsonState& state = states_[level];
+  std::string_view few;
+  const bool open_end = on_end_ && state.mode == JsonState::Mode::kNumber;
+  const bool only_few = !open_end && JsonMachine::FewMayFollow(state, &few);
+  if (only_few && trie.wide(node)) {
+    for (const char c : few)
+      if (const uint32_t child = trie.Child(node, static_cast<uint8_t>(c)); child != TokenTrie::kNone) Visit(trie, child, level);
+    return;
   }
-  arena_->Reset(marks[0]);
+  const uint32_t end = trie.end(node);
+  for (uint32_t i = node + 1; i < end; i = trie.end(i))
+    if (!only_few || few.find(static_cast<char>(trie.byte(i))) != std::string_view::npos) Visit(trie, i, level);
+}
+
+// A child of the node that states_[level] has read.
+void JsonMasker::Visit(const TokenTrie& trie, uint32_t child, size_t level) {
+  if (states_.size() <= level + 1) states_.resize(level + 2);
+  const JsonState& before = states_[level];
+  JsonState& next = states_[level + 1];
+  const FrameArena::Mark mark = arena_->mark();
+  next = before;
+  if (!machine_.Step(next, trie.byte(child), *arena_)) {
+    // A number at the top ends where it is not continued. At a token's start that has been looked at by whoever holds the state.
+    if (on_end_ && (trie.depth(child) > 1 || &trie != &trie_) && before.top == nullptr && machine_.complete(before)) {
+      arena_->Reset(mark);
+      on_end_(trie, child, false);
+    }
+    arena_->Reset(mark);
+    return;
+  }
+  Allow(trie.tokens(child));
+  if (machine_.finished(next)) {
+    if (on_end_) on_end_(trie, child, true);
+  } else if (trie.end(child) > child + 1 &&
+             !(&trie == &trie_ && trie.subtree(child).size() >= kWorthCaching && UseCache(child, next, level + 2))) {
+    Children(trie, child, level + 1);
+  }
+  arena_->Reset(mark);
 }
 
 bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
@@ -91,9 +107,16 @@ bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
     cache.Put(key, found);
   }
   const ScalarMask& m = *found;
-  if (!m.inside_bits.empty())
-    for (size_t w = 0; w < m.inside_bits.size(); ++w) mask_[w] |= m.inside_bits[w];
+  OrBits(m.inside_bits, mask_);
   Allow(m.inside);
+  for (const ScalarMask::Group& group : m.groups) {
+    JsonState at = state;
+    at.s0 = group.s0;
+    at.size = state.size + group.size;
+    if (!machine_.StringPossible(at)) continue;
+    Allow(group.ids);
+    OrBits(group.bits, mask_);
+  }
   const FrameArena::Mark mark = arena_->mark();
   const bool named = state.mode == JsonState::Mode::kKey && key.scalar.shared;
   for (const ScalarMask::Exit& exit : m.exits) {
@@ -108,7 +131,7 @@ bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
     if (good) {
       Allow(exit.tails->tokens(TokenTrie::kRoot));
       if (at.mode != JsonState::Mode::kDone)
-        Walk(*exit.tails, TokenTrie::kRoot, at, level + 1);
+        Walk(*exit.tails, TokenTrie::kRoot, at, level);
       else if (on_end_)
         on_end_(*exit.tails, TokenTrie::kRoot, true);
     }
@@ -122,10 +145,20 @@ bool JsonMasker::UseCache(uint32_t node, const JsonState& state, size_t level) {
       for (auto it = std::lower_bound(m.closers.begin(), m.closers.end(), want); it != m.closers.end() && !(want < *it); ++it)
         mask_[static_cast<size_t>(it->token) / 32] &= ~(1u << (it->token % 32));
     }
-    if (named && state.s0 != kDeadState && state.escape == 0) NamedKeys(state.s0, node, state, level + 1);
+    if (named && state.s0 != kDeadState && state.escape == 0) NamedKeys(state.s0, node, state, level);
   }
-  if (m.unsure) Walk(*m.unsure, TokenTrie::kRoot, state, level + 1);
+  if (m.unsure) Walk(*m.unsure, TokenTrie::kRoot, state, level);
   arena_->Reset(mark);
+  for (const auto& [path, to] : m.later) {
+    JsonState at = state;
+    bool good = true;
+    for (size_t i = 0; i < path.size() && good; ++i) good = machine_.Step(at, static_cast<uint8_t>(path[i]), *arena_);
+    if (good) {
+      Allow(trie_.tokens(to));
+      Walk(trie_, to, at, level);
+    }
+    arena_->Reset(mark);
+  }
   return true;
 }
 
@@ -167,8 +200,10 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
   if (is_key) state.size = 0;
   const uint32_t size_before = state.size;
   // Where nothing counts characters, exits that differ in their number are one.
-  const bool sized =
-      is_key ? !key.shared : state.mode == JsonState::Mode::kString && (state.string->min > 0 || state.string->max != kEndless);
+  const bool tracks = state.mode == JsonState::Mode::kString && !state.string->simple;
+  const bool sized = is_key ? !key.shared
+                            : state.mode == JsonState::Mode::kString &&
+                                  (tracks ? state.string->has_lengths : state.string->min > 0 || state.string->max != kEndless);
   struct At {
     JsonState state;
     bool escaped = false;
@@ -176,6 +211,8 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
   std::vector<At> stack{{state, state.escape != 0}};
   using ExitKey = std::tuple<int, uint32_t, uint32_t, uint32_t, int>;
   std::map<ExitKey, std::vector<std::pair<std::string, TokenId>>> exits;
+  std::map<uint32_t, uint32_t> ends_like;                             // tracks: what accepts the same ends the same
+  std::map<std::pair<uint32_t, uint32_t>, ScalarMask::Group> groups;  // tracks: by what is alive, and size
   std::vector<std::pair<std::string, TokenId>> unsure;
   std::string path;
   const uint16_t base = trie_.depth(node);
@@ -204,17 +241,31 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
     switch (how) {
       case Scalar::kStay: {
         const auto ids = trie_.tokens(i);
-        inside.insert(inside.end(), ids.begin(), ids.end());
+        if (tracks && !ids.empty()) {
+          const JsonState& s = next.state;
+          const uint32_t size = sized ? s.size - size_before : 0;
+          ScalarMask::Group& group = groups[{s.string->multi->alive_id(s.s0), size}];
+          if (group.ids.empty()) group.s0 = s.s0, group.size = size;
+          group.ids.insert(group.ids.end(), ids.begin(), ids.end());
+        } else {
+          inside.insert(inside.end(), ids.begin(), ids.end());
+        }
         ++i;
         continue;
       }
       case Scalar::kDead: break;
-      case Scalar::kUnsure: collect(i, path, unsure); break;
+      case Scalar::kUnsure:
+        if (state.mode == JsonState::Mode::kNumber)
+          out->later.emplace_back(path, i);
+        else
+          collect(i, path, unsure);
+        break;
       case Scalar::kClose:
       case Scalar::kEndBefore: {
         const JsonState& s = next.state;
         const uint32_t size = sized ? s.size - size_before : 0;
-        auto& tails = exits[{static_cast<int>(how), s.s0, s.s1, size, static_cast<int>(s.number.at)}];
+        const uint32_t s0 = tracks ? ends_like.try_emplace(s.string->multi->accept_id(s.s0), s.s0).first->second : s.s0;
+        auto& tails = exits[{static_cast<int>(how), s0, s.s1, size, static_cast<int>(s.number.at)}];
         collect(i, how == Scalar::kClose ? std::string() : std::string(1, static_cast<char>(trie_.byte(i))), tails);
         if (is_key)
           for (const TokenId id : trie_.subtree(i)) out->closers.push_back({s.hash, s.size, id});
@@ -239,8 +290,17 @@ std::shared_ptr<const ScalarMask> JsonMasker::Build(uint32_t node, JsonState sta
     out->unsure = std::make_unique<const TokenTrie>(std::move(unsure));
     out->bytes += out->unsure->bytes();
   }
+  for (auto& [k, group] : groups) {
+    if (group.ids.size() > mask_.size()) {
+      group.bits.assign(mask_.size(), 0);
+      for (const TokenId id : group.ids) group.bits[static_cast<size_t>(id) / 32] |= 1u << (id % 32);
+      group.ids = {};
+    }
+    out->bytes += (group.ids.size() + group.bits.size()) * 4 + sizeof(group);
+    out->groups.push_back(std::move(group));
+  }
   std::sort(out->closers.begin(), out->closers.end());
-  out->bytes += out->closers.size() * sizeof(ScalarMask::Closer);
+  out->bytes += out->closers.size() * sizeof(ScalarMask::Closer) + out->later.size() * sizeof(out->later[0]);
   if (inside.size() > mask_.size() / 2) {
     out->inside_bits.assign(mask_.size(), 0);
     for (const TokenId id : inside) out->inside_bits[static_cast<size_t>(id) / 32] |= 1u << (id % 32);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -27,7 +28,14 @@ struct ScalarMask {
     std::unique_ptr<const TokenTrie> tails;  // what is left of the tokens
   };
   std::vector<Exit> exits;
-  std::unique_ptr<const TokenTrie> unsure;  // whole tokens that need the real state
+  struct Group {  // strings judged by tracks: tokens that stay and leave the same tracks alive
+    uint32_t s0 = 0, size = 0;
+    std::vector<TokenId> ids;
+    std::vector<uint32_t> bits;  // instead of ids, when many
+  };
+  std::vector<Group> groups;
+  std::unique_ptr<const TokenTrie> unsure;              // whole tokens that need the real state
+  std::vector<std::pair<std::string, uint32_t>> later;  // numbers: what leads to a trie node that needs the real state
   struct Closer {
     uint64_t hash;
     uint32_t size;
@@ -71,7 +79,7 @@ class JsonMasker {
  public:
   // `own` keeps what belongs to this grammar, `shared` what every grammar of the vocabulary can use.
   JsonMasker(const JsonMachine& machine, const TokenTrie& trie, MaskCache& own, MaskCache& shared)
-      : machine_(machine), trie_(trie), own_(own), shared_(shared) {}
+      : machine_(machine), trie_(trie), own_(own), shared_(shared), states_(States()) {}
   // Sets the bits of the tokens that may follow; others are left alone.
   void Fill(const JsonState& state, FrameArena& arena, std::span<uint32_t> mask);
   // Called where a token goes on behind the end of the document: `node` of `trie` has been read (or, with read false, its byte is the
@@ -80,9 +88,12 @@ class JsonMasker {
 
  private:
   void Walk(const TokenTrie& trie, uint32_t node, const JsonState& state, size_t level);
+  void Visit(const TokenTrie& trie, uint32_t child, size_t level);
+  void Children(const TokenTrie& trie, uint32_t node, size_t level);
   bool UseCache(uint32_t node, const JsonState& state, size_t level);
   void NamedKeys(uint32_t name, uint32_t node, const JsonState& state, size_t level);
   std::shared_ptr<const ScalarMask> Build(uint32_t node, JsonState state, const JsonMachine::ScalarKey& key);
+  static std::deque<JsonState>& States();  // of this thread
   void Allow(std::span<const TokenId> ids) {
     for (const TokenId id : ids) mask_[static_cast<size_t>(id) / 32] |= 1u << (id % 32);
   }
@@ -94,7 +105,7 @@ class JsonMasker {
   std::function<void(const TokenTrie&, uint32_t, bool)> on_end_;
   FrameArena* arena_ = nullptr;
   std::span<uint32_t> mask_;
-  std::vector<std::vector<JsonState>> stacks_;  // per nesting of walks
+  std::deque<JsonState>& states_;  // by depth of the walk
 };
 
 }  // namespace sgl

@@ -5,11 +5,13 @@
 #include <set>
 
 #include "base/check.h"
+#include "grammar/json_detail.h"
 
 namespace sgl {
 namespace {
 
 constexpr size_t kMaxTrackCells = 2'000'000;
+constexpr size_t kMaxFewKeys = 256;
 
 // What a node's own assertions say before anything of a value of this type was read.
 Tri Start(const SchemaNode& n, JsonTypeBit type) {
@@ -210,15 +212,83 @@ std::unique_ptr<StringPlan> PlanTable::BuildString(const ValuePlan& plan, bool m
       }
       out->too_large =
           out->min > out->max || out->dfa->shortest(0) > out->max || (out->dfa->longest(0) != kEndless && out->dfa->longest(0) < out->min);
+      FindWords(*out);
       return out;
     }
     out->too_large = true;  // empty, or beyond what may be built: no string is allowed
     out->dfa = AnyTextDfa();
     return out;
   }
+  if (must && MergeTracks(plan, *out)) return out;
   out->multi = MultiDfa::Build(distinct, kMaxTrackCells);
   out->too_large = !out->multi.has_value();
   return out;
+}
+
+// What the formula allows as one automaton, lengths included. False: too large, nothing has changed.
+bool PlanTable::MergeTracks(const ValuePlan& plan, StringPlan& out) const {
+  constexpr uint32_t kMaxCounted = 300;  // code points
+  const std::vector<Tri>& start = plan.start[TypeIndex(kStringBit)];
+  CompileBudget budget{4'000'000, nullptr};
+  std::vector<DfaPtr> tracks;
+  std::vector<std::vector<size_t>> of_local(plan.locals.size());
+  std::map<std::pair<uint32_t, uint32_t>, DfaPtr> lengths;
+  const auto add = [&](size_t local, const DfaPtr& dfa) {
+    const auto at = std::find(tracks.begin(), tracks.end(), dfa);
+    of_local[local].push_back(static_cast<size_t>(at - tracks.begin()));
+    if (at == tracks.end()) tracks.push_back(dfa);
+  };
+  for (size_t i = 0; i < plan.locals.size(); ++i) {
+    const SchemaNode& n = node(plan.locals[i]);
+    if (start[i] != kOpen) continue;
+    if (n.text) add(i, n.text);
+    if (n.min_length == 0 && n.max_length == kEndless) continue;
+    if (n.min_length > kMaxCounted || (n.max_length != kEndless && n.max_length > kMaxCounted)) return false;
+    DfaPtr& counted = lengths[{n.min_length, n.max_length}];
+    if (!counted) {
+      auto built = LengthLanguage(n.min_length, n.max_length, budget);
+      if (!built.ok()) return false;
+      counted = *std::move(built);
+    }
+    add(i, counted);
+  }
+  const auto multi = MultiDfa::Build(tracks, kMaxTrackCells / 4);
+  if (!multi) return false;
+  std::vector<Tri> values, locals;
+  std::map<uint32_t, bool> known;
+  Dfa merged = multi->Merge([&](uint32_t s) {
+    const auto [it, fresh] = known.try_emplace(multi->accept_id(s), false);
+    if (!fresh) return it->second;
+    locals = start;
+    for (size_t i = 0; i < locals.size(); ++i)
+      if (locals[i] == kOpen)
+        locals[i] =
+            std::all_of(of_local[i].begin(), of_local[i].end(), [&](size_t t) { return TestBit(multi->accepting(s), t); }) ? kTrue : kFalse;
+    Evaluate(
+        plan, locals.data(), [](int) { return kFalse; }, values);
+    it->second = std::all_of(plan.roots.begin(), plan.roots.end(), [&](int r) { return values[static_cast<size_t>(r)] == kTrue; });
+    return it->second;
+  });
+  out.simple = true;
+  out.too_large = merged.empty();
+  out.dfa = merged.empty() ? AnyTextDfa() : std::make_shared<const Dfa>(std::move(merged));
+  for (uint32_t s = 0; s < out.dfa->size(); ++s) out.slack = std::max(out.slack, out.dfa->shortest(s));
+  FindWords(out);
+  return true;
+}
+
+void PlanTable::FindWords(StringPlan& out) {
+  std::vector<std::string> words;
+  if (out.too_large || out.min > 0 || out.max != kEndless || !ListWords(*out.dfa, 64, &words)) return;
+  for (size_t i = 0; i < words.size(); ++i) {
+    uint64_t hash = json_detail::kHashStart;
+    out.words_of_head[hash] |= uint64_t{1} << i;
+    for (const char c : words[i]) {
+      hash = json_detail::AppendTextHash(hash, static_cast<uint8_t>(c));
+      out.words_of_head[hash] |= uint64_t{1} << i;
+    }
+    out.words.push_back(json_detail::StringHash(hash));
+  }
 }
 
 const StringPlan& PlanTable::String(const ValuePlan& plan, bool must) const {
@@ -240,6 +310,20 @@ std::unique_ptr<ObjectPlan> PlanTable::BuildObject(const ValuePlan& plan) const 
     if (o == nullptr) continue;
     for (const auto& [name, kid] : o->properties) names.insert(name);
     names.insert(o->required.begin(), o->required.end());
+    // Few keys are allowed: each is known by name, so that none is begun twice.
+    std::vector<std::string> words;
+    bool few = false;
+    if (o->names) {
+      few = ListWords(*o->names, kMaxFewKeys, &words);
+      if (few) names.insert(words.begin(), words.end());
+    } else if (o->additional == kNeverNode) {
+      few = true;
+      for (const auto& [dfa, kid] : o->patterns) {
+        few = few && ListWords(*dfa, kMaxFewKeys, &words);
+        if (few) names.insert(words.begin(), words.end());
+      }
+    }
+    out->only_named = out->only_named || (few && plan.conjunction);
     for (const auto& [name, needed] : o->dependent_required) {
       names.insert(name);
       names.insert(needed.begin(), needed.end());
@@ -470,7 +554,7 @@ const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, 
   std::map<uint32_t, bool> good;
   std::vector<std::vector<uint32_t>> sources(keys.size());
   std::vector<uint32_t> todo;
-  for (uint32_t s = 0; s < keys.size() && !object.too_large; ++s) {
+  for (uint32_t s = 0; s < keys.size() && !object.too_large && !(must && object.only_named); ++s) {
     keys.ForEachMove(s, [&](uint32_t t) {
       if (sources[t].empty() || sources[t].back() != s) sources[t].push_back(s);
     });

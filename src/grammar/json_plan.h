@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "grammar/json_schema.h"
@@ -28,13 +29,17 @@ struct PlanExpr {
 struct ValuePlan;
 struct MemberPlan;
 
-// How strings are judged. Simple: one automaton and two bounds; otherwise every local assertion has its track.
+// How strings are judged. Simple: one automaton and two bounds, which is so wherever the value's verdicts have to be true and the automaton
+// stays small; otherwise every local assertion has its track.
 struct StringPlan {
   DfaPtr dfa;
   uint32_t min = 0, max = kEndless;
   bool simple = false, too_large = false, has_lengths = false;
   bool has_finite = false;  // the automaton has states with a longest way: `min` matters on the way
   uint32_t slack = 0;       // largest finite shortest() of a state
+  // Where only few strings are allowed: the hash of each, and by the hash of every head the words (bits) that begin with it.
+  std::vector<uint64_t> words;
+  std::unordered_map<uint64_t, uint64_t> words_of_head;
   std::optional<MultiDfa> multi;
   std::vector<int> track_of_local;  // -1: any text
   std::vector<uint8_t> relevant;    // [locals] still open for a string
@@ -78,7 +83,8 @@ struct ObjectPlan {
   std::vector<uint32_t> end_of_name;  // key automaton state behind each name
   std::vector<int> seen_name;         // of ValuePlan::seen_names
   bool too_large = false;
-  bool bounded = false;  // some local has maxProperties
+  bool bounded = false;     // some local has maxProperties
+  bool only_named = false;  // every key that a conjunction allows is among `names`
 
   mutable std::mutex mutex;  // plans are read by every matcher of the grammar; entries only appear
   mutable std::map<std::pair<int, uint32_t>, const MemberPlan*> members;
@@ -196,6 +202,8 @@ class PlanTable {
   int AddNode(ValuePlan& plan, std::map<int, int>& done, int id) const;
   std::unique_ptr<ValuePlan> Build(std::vector<int> wanted) const;
   std::unique_ptr<StringPlan> BuildString(const ValuePlan& plan, bool must) const;
+  bool MergeTracks(const ValuePlan& plan, StringPlan& out) const;
+  static void FindWords(StringPlan& out);
   std::unique_ptr<ObjectPlan> BuildObject(const ValuePlan& plan) const;
   const MemberPlan* Keep(Links links, int name) const;
 

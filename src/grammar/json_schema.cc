@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kMaxNesting = 128;
 constexpr size_t kMaxNodes = 200'000;
+constexpr uint32_t kMaxHostname = 253;
 
 // The path to the schema at hand, kept on the stack: only errors need it as text.
 struct Where {
@@ -65,6 +66,7 @@ class Compiler {
       // Before 2019-09 a $ref stood alone: what is beside it was ignored.
       lonely_refs_ = draft.find("draft-04") != std::string::npos || draft.find("draft-03") != std::string::npos ||
                      draft.find("draft-06") != std::string::npos || draft.find("draft-07") != std::string::npos;
+      if (lonely_refs_) refs_.StandAlone();
     }
     TRY(schema_.root, Compile(root_, Where{nullptr, "#", -1, 0}));
     TRY_STATUS(CheckLoops());
@@ -100,7 +102,9 @@ class Compiler {
   Status Count(const Json& schema, std::string_view key, const Where& where, uint32_t* out) {
     const Json* value = schema.find(key);
     if (value == nullptr) return {};
-    const double v = value->is_number() ? value->as_double() : -1;
+    const double v = value->is_number()                                                             ? value->as_double()
+                     : IsNumber(*value) && Number(*value).mantissa > 0 && IsInteger(Number(*value)) ? 1e18
+                                                                                                    : -1;
     if (v < 0 || v != std::floor(v)) return Bad(where.Down(key), "has to be a non-negative integer");
     *out = v >= 4e9 ? kEndless : static_cast<uint32_t>(v);
     return {};
@@ -128,7 +132,11 @@ class Compiler {
     return out;
   }
 
-  static Decimal Number(const Json& v) { return v.is_int() ? Decimal::FromInt(v.as_int()) : Decimal::FromDouble(v.as_double()); }
+  static bool IsNumber(const Json& v) { return v.is_number() || (v.is_string() && v.as_string().starts_with(kExactNumber)); }
+  static Decimal Number(const Json& v) {
+    if (v.is_string()) return Decimal::FromText(std::string_view(v.as_string()).substr(kExactNumber.size()));
+    return v.is_int() ? Decimal::FromInt(v.as_int()) : Decimal::FromDouble(v.as_double());
+  }
 
   Status Fill(int id, const Json& schema, const Where& where) {
     if (const Json* ref = schema.find("$ref"); ref != nullptr && ref->is_string()) {
@@ -206,8 +214,7 @@ class Compiler {
     };
     const auto read = [&](const char* key, const Json** out) -> Status {
       *out = schema.find(key);
-      if (*out != nullptr && !(*out)->is_number() && !((*out)->is_bool() && key[0] == 'e'))
-        return Bad(where.Down(key), "has to be a number");
+      if (*out != nullptr && !IsNumber(**out) && !((*out)->is_bool() && key[0] == 'e')) return Bad(where.Down(key), "has to be a number");
       return {};
     };
     const Json *min = nullptr, *max = nullptr, *above = nullptr, *below = nullptr, *multiple = nullptr;
@@ -224,11 +231,11 @@ class Compiler {
       spec().max = Number(*max);
       spec().max_exclusive = below != nullptr && below->is_bool() && below->as_bool();
     }
-    if (above != nullptr && above->is_number() && (!spec().min || Compare(Number(*above), *spec().min) >= 0)) {
+    if (above != nullptr && IsNumber(*above) && (!spec().min || Compare(Number(*above), *spec().min) >= 0)) {
       spec().min = Number(*above);
       spec().min_exclusive = true;
     }
-    if (below != nullptr && below->is_number() && (!spec().max || Compare(Number(*below), *spec().max) <= 0)) {
+    if (below != nullptr && IsNumber(*below) && (!spec().max || Compare(Number(*below), *spec().max) <= 0)) {
       spec().max = Number(*below);
       spec().max_exclusive = true;
     }
@@ -259,7 +266,7 @@ class Compiler {
   Result<DfaPtr> Pattern(const std::string& pattern, const Where& where) {
     const auto it = patterns_.find(pattern);
     if (it != patterns_.end()) return it->second;
-    auto dfa = RegexDfa(pattern, MatchMode::kSearch, budget_);
+    auto dfa = RegexDfa(pattern, MatchMode::kSearch, budget_, RegexDialect::kSchema);
     if (!dfa.ok()) return Bad(where, dfa.error().message);
     patterns_.emplace(pattern, *dfa);
     return *std::move(dfa);
@@ -285,7 +292,7 @@ class Compiler {
     if (const Json* pattern = schema.find("pattern")) {
       const Where here = where.Down("pattern");
       if (!pattern->is_string()) return Bad(here, "has to be a string");
-      auto tree = ParseRegex(pattern->as_string());
+      auto tree = ParseRegex(pattern->as_string(), RegexDialect::kSchema);
       if (!tree.ok()) return Bad(here, tree.error().message);
       uint32_t low = 0, high = kEndless;
       if (CountedClass(*tree, &low, &high)) {
@@ -303,6 +310,7 @@ class Compiler {
       if (const char* regex = FormatRegex(format->as_string())) {
         TRY(DfaPtr dfa, Format(format->as_string(), regex));
         texts.push_back(std::move(dfa));
+        if (format->as_string() == "hostname" || format->as_string() == "idn-hostname") max = std::min(max, kMaxHostname);
       }
     }
     SchemaNode& n = node(id);
@@ -484,8 +492,10 @@ class Compiler {
     for (const Json* v : values) {
       if (v->is_null()) bits |= kNullBit;
       if (v->is_bool()) bits |= v->as_bool() ? kTrueBit : kFalseBit;
-      if (v->is_number()) bits |= kNumberBit, numbers.push_back(Number(*v));
-      if (v->is_string()) bits |= kStringBit, words.push_back(v->as_string());
+      if (IsNumber(*v))
+        bits |= kNumberBit, numbers.push_back(Number(*v));
+      else if (v->is_string())
+        bits |= kStringBit, words.push_back(v->as_string());
     }
     SchemaNode& n = node(id);
     n.types &= bits;
@@ -636,6 +646,8 @@ class Compiler {
       todo.pop_back();
       members.push_back(id);
       const SchemaNode& n = node(id);
+      // One that holds with it and has the keyword itself has evaluated everything.
+      if (id != p.id && Written(id, p.properties ? "unevaluatedProperties" : "unevaluatedItems")) return {};
       if (!n.one_of.empty() || n.if_node >= 0 || !n.dependent_schemas.empty() || !n.any_of.empty())
         return InvalidArgument(p.where + ": beside anyOf, oneOf, if or dependentSchemas this keyword is not supported");
       for (const int k : n.all_of) todo.push_back(k);
@@ -677,10 +689,11 @@ class Compiler {
       if (known == id) return json;
     return nullptr;
   }
-  bool AdditionalWritten(int id) const {
+  bool Written(int id, std::string_view key) const {
     const Json* json = JsonOf(id);
-    return json != nullptr && json->find("additionalProperties") != nullptr;
+    return json != nullptr && json->find(key) != nullptr;
   }
+  bool AdditionalWritten(int id) const { return Written(id, "additionalProperties"); }
   bool ItemsWritten(int id) const {
     const Json* json = JsonOf(id);
     return json != nullptr && json->find("items") != nullptr && !(*json)["items"].is_array();
@@ -764,6 +777,8 @@ Result<DfaPtr> LanguageOf(const Schema& schema, int id, int depth, CompileBudget
 }  // namespace
 
 Result<Schema> CompileSchema(const Json& schema, CompileBudget& budget) { return Compiler(schema, budget).Run(); }
+
+Result<DfaPtr> LengthLanguage(uint32_t min, uint32_t max, CompileBudget& budget) { return LengthDfa(min, max, budget); }
 
 Result<DfaPtr> StringLanguage(const Schema& schema, int node, CompileBudget& budget) { return LanguageOf(schema, node, 0, budget); }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -66,6 +67,9 @@ Result<Schema> CompileSchema(const Json& schema, CompileBudget& budget);
 
 // The strings that a node allows, as one automaton.
 Result<DfaPtr> StringLanguage(const Schema& schema, int node, CompileBudget& budget);
+
+// Texts of so many code points, as an automaton. Error: too large.
+Result<DfaPtr> LengthLanguage(uint32_t min, uint32_t max, CompileBudget& budget);
 
 // A `format` as a regular expression over the whole string; nullptr: not asserted (unknown formats are annotations).
 const char* FormatRegex(std::string_view format);

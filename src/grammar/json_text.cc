@@ -43,6 +43,15 @@ bool JsonMachine::StringPossible(const State& s) const {
   return ValuePossible(s, locals.data(), kStringBit);
 }
 
+// One of the few words that begin like this is not in the array yet.
+bool JsonMachine::WordLeft(const State& s) const {
+  const auto found = s.string->words_of_head.find(s.hash);
+  if (found == s.string->words_of_head.end()) return false;
+  for (uint64_t words = found->second; words != 0; words &= words - 1)
+    if (!Used(*s.top, s.string->words[static_cast<size_t>(__builtin_ctzll(words))])) return true;
+  return false;
+}
+
 bool JsonMachine::TextByte(State& s, uint8_t b) const {
   if (s.mode == Mode::kKey) {
     s.hash = AppendHash(s.hash, b);
@@ -59,7 +68,8 @@ bool JsonMachine::TextByte(State& s, uint8_t b) const {
     s.s0 = p.dfa->Step(s.s0, b);
     if (s.s0 == kDeadState) return false;
     if (p.max != kEndless && s.size + p.dfa->shortest(s.s0) > p.max) return false;
-    return !p.has_finite || p.dfa->longest(s.s0) == kEndless || s.size + p.dfa->longest(s.s0) >= p.min;
+    if (p.has_finite && p.dfa->longest(s.s0) != kEndless && s.size + p.dfa->longest(s.s0) < p.min) return false;
+    return p.words.empty() || !OnlyOnce(s) || WordLeft(s);
   }
   const uint32_t before = s.s0;
   s.s0 = p.multi->Step(before, b);
@@ -170,7 +180,7 @@ bool JsonMachine::StepText(State& s, uint8_t b, FrameArena& arena) const {
 
 bool JsonMachine::CloseString(State& s, FrameArena& arena) const {
   const StringPlan& p = *s.string;
-  const uint64_t hash = Mix(s.hash + 13);
+  const uint64_t hash = json_detail::StringHash(s.hash);
   if (p.simple) {
     if (!p.dfa->accepts(s.s0) || s.size < p.min || s.size > p.max) return false;
     return EndValue(s, nullptr, hash, arena);
@@ -190,7 +200,9 @@ bool JsonMachine::CloseString(State& s, FrameArena& arena) const {
 
 // ---- masks ----
 
-uint64_t JsonMachine::AppendHash(uint64_t hash, uint8_t byte) {
+uint64_t JsonMachine::AppendHash(uint64_t hash, uint8_t byte) { return json_detail::AppendTextHash(hash, byte); }
+
+uint64_t json_detail::AppendTextHash(uint64_t hash, uint8_t byte) {
   const uint64_t sum = MulMod(hash, kBase) + byte + 1;
   return sum >= kPrime ? sum - kPrime : sum;
 }
@@ -209,8 +221,19 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
   static const char kNumbers = 0, kKeys = 0;
   *key = {};
   if (s.mode == Mode::kNumber) {
-    if (s.plan->open_numbers != 0 || s.need_hash) return false;
-    *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
+    if (s.plan->open_numbers == 0 && !s.need_hash) {
+      *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
+      return true;
+    }
+    // Which digits go on; the rest is looked at with the number at hand.
+    if (!s.must || (s.need_hash && s.number.in_exponent()) || s.top == nullptr || s.number.past > 200 || s.number.fraction > 150)
+      return false;
+    uint64_t digits = 0;
+    const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
+    for (size_t i = 0; i < start.size(); ++i)
+      if (start[i] == kOpen)
+        digits = Mix(digits ^ plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->DigitsAhead(s.number));
+    *key = {s.plan, digits, static_cast<uint64_t>(s.number.at) | 0x100, false};
     return true;
   }
   if ((s.mode != Mode::kString && s.mode != Mode::kKey) || s.escape > 1 || s.high != 0) return false;
@@ -227,10 +250,10 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
   const StringPlan& p = *s.string;
   const uint64_t exact = s.need_hash ? 1 : 0;
   if (!p.simple) {
-    if (p.has_lengths) return false;
     *key = {&p, s.s0, s.escape | exact << 8, false};
     return true;
   }
+  if (!p.words.empty() && OnlyOnce(s)) return false;
   uint64_t room = 0xFFFFFF, need = 0xFFFFFF;
   if (p.max != kEndless) room = std::min<uint64_t>(p.max - s.size, longest_token + p.slack + 1);
   if (p.has_finite) need = s.size;  // near enough to matter byte by byte
@@ -240,6 +263,17 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
 }
 
 JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey& key) const {
+  if (s.mode == Mode::kNumber && !key.shared) {
+    if (b < '0' || b > '9')
+      return b == '.' || b == '+' || b == '-' || b == 'e' || b == 'E' || b == ',' || b == ']' || b == '}' || b == ' ' ||
+                     (b >= '\t' && b <= '\r')
+                 ? Scalar::kUnsure
+                 : Scalar::kDead;
+    NumberText next = s.number;
+    if (!next.Step(b)) return Scalar::kDead;
+    s.number = next;
+    return s.plan->open_numbers == 0 || NumberPossible(s) ? Scalar::kStay : Scalar::kDead;
+  }
   if (s.mode == Mode::kNumber) {
     NumberText next;
     next.at = s.number.at;
@@ -273,12 +307,11 @@ JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey
   if (s.string->simple) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
   if (s.escape != 0 || b == '\\') return Scalar::kUnsure;
   if (b < 0x20) return Scalar::kDead;
-  const MultiDfa& multi = *s.string->multi;
-  const uint32_t before = s.s0;
-  s.s0 = multi.Step(before, b);
+  s.s0 = s.string->multi->Step(s.s0, b);
   if (s.s0 == kDeadState) return Scalar::kDead;
+  if ((b & 0xC0) != 0x80) ++s.size;
   s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
-  return multi.alive_id(before) == multi.alive_id(s.s0) ? Scalar::kStay : Scalar::kUnsure;
+  return Scalar::kStay;  // as far as the tracks that are left allow: the caller asks StringPossible
 }
 
 }  // namespace sgl

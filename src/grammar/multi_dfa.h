@@ -30,6 +30,13 @@ class MultiDfa {
   const BitRow& alive(uint32_t state) const { return sets_[alive_of_[state]]; }
   const BitRow& accepting(uint32_t state) const { return sets_[accept_of_[state]]; }
   const BitRow& set(uint32_t id) const { return sets_[id]; }
+  // One automaton out of it: accepts where `accepts` says so of a state between characters.
+  template <class F>
+  Dfa Merge(F&& accepts) const {
+    std::vector<uint8_t> accept(size());
+    for (uint32_t s = 0; s < size(); ++s) accept[s] = boundary(s) && accepts(s) ? 1 : 0;
+    return Dfa::Make(class_of_, classes_, next_, std::move(accept));
+  }
   template <class F>
   void ForEachMove(uint32_t state, F&& f) const {  // targets, perhaps more than once each
     for (size_t c = 0; c < classes_; ++c)

@@ -4,6 +4,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "text/unicode.h"
 
 namespace sgl {
 namespace {
@@ -18,9 +24,63 @@ int HexValue(uint32_t c) {
   return -1;
 }
 
+// The characters of a general category, by its short or long name; null: there is no such category.
+const CodeSet* CategorySet(std::string_view name) {
+  static constexpr std::pair<std::string_view, std::string_view> kLong[] = {{"Letter", "L"},
+                                                                            {"Uppercase_Letter", "Lu"},
+                                                                            {"Lowercase_Letter", "Ll"},
+                                                                            {"Titlecase_Letter", "Lt"},
+                                                                            {"Modifier_Letter", "Lm"},
+                                                                            {"Other_Letter", "Lo"},
+                                                                            {"Mark", "M"},
+                                                                            {"Nonspacing_Mark", "Mn"},
+                                                                            {"Spacing_Mark", "Mc"},
+                                                                            {"Enclosing_Mark", "Me"},
+                                                                            {"Number", "N"},
+                                                                            {"Decimal_Number", "Nd"},
+                                                                            {"digit", "Nd"},
+                                                                            {"Letter_Number", "Nl"},
+                                                                            {"Other_Number", "No"},
+                                                                            {"Punctuation", "P"},
+                                                                            {"punct", "P"},
+                                                                            {"Dash_Punctuation", "Pd"},
+                                                                            {"Open_Punctuation", "Ps"},
+                                                                            {"Close_Punctuation", "Pe"},
+                                                                            {"Symbol", "S"},
+                                                                            {"Math_Symbol", "Sm"},
+                                                                            {"Currency_Symbol", "Sc"},
+                                                                            {"Modifier_Symbol", "Sk"},
+                                                                            {"Other_Symbol", "So"},
+                                                                            {"Separator", "Z"},
+                                                                            {"Space_Separator", "Zs"},
+                                                                            {"Line_Separator", "Zl"},
+                                                                            {"Paragraph_Separator", "Zp"},
+                                                                            {"Other", "C"},
+                                                                            {"Control", "Cc"},
+                                                                            {"Format", "Cf"},
+                                                                            {"Connector_Punctuation", "Pc"}};
+  for (const auto& [written, meant] : kLong)
+    if (name == written) name = meant;
+  const std::optional<uint32_t> bits = CategoryMask(name);
+  if (!bits) return nullptr;
+  static std::mutex mutex;  // compile jobs share the sets
+  static std::map<uint32_t, CodeSet> sets;
+  std::lock_guard lock(mutex);
+  const auto [it, fresh] = sets.try_emplace(*bits);
+  if (fresh)
+    for (uint32_t c = 0; c <= kMaxCodePoint; ++c) {
+      if ((c >= 0xD800 && c <= 0xDFFF) || (CharTable::Get().Bits(c) & *bits) == 0) continue;
+      if (!it->second.empty() && it->second.back().last + 1 == c)
+        it->second.back().last = c;
+      else
+        it->second.push_back({c, c});
+    }
+  return &it->second;
+}
+
 class Parser {
  public:
-  explicit Parser(std::string_view pattern) {
+  Parser(std::string_view pattern, RegexDialect dialect) : schema_(dialect == RegexDialect::kSchema) {
     for (size_t at = 0; at < pattern.size();) chars_.push_back(ReadCodePoint(pattern, &at));
   }
 
@@ -102,7 +162,7 @@ class Parser {
     if (peek() == '*' || peek() == '+' || peek() == '?') return Fail("two repetition marks in a row");
     if (const size_t save = pos_; peek() == '{' && Braces(&more_min, &more_max)) return FailAt(save, "two repetition marks in a row");
     const RegexOp op = tree_.nodes[static_cast<size_t>(atom)].op;
-    if (op == RegexOp::kBegin || op == RegexOp::kEnd) return FailAt(at, "an anchor cannot be repeated");
+    if (op == RegexOp::kBegin || op == RegexOp::kEnd || op == RegexOp::kLook) return FailAt(at, "an anchor cannot be repeated");
     return tree_.Repeat(atom, min, max);
   }
 
@@ -126,7 +186,13 @@ class Parser {
   int Group(int depth, size_t at) {
     if (Take('?')) {
       const uint32_t kind = peek();
-      if (kind == '=' || kind == '!') return FailAt(at, "look-ahead is not supported");
+      if (kind == '=' || kind == '!') {
+        if (!schema_) return FailAt(at, "look-ahead is not supported");
+        ++pos_;
+        const int ahead = Alternation(depth + 1);
+        if (error_.empty() && !Take(')')) return FailAt(at, "unmatched '('");
+        return tree_.Add({.op = RegexOp::kLook, .min = 0, .max = kind == '=' ? 1 : 0, .kids = {ahead}, .set = {}});
+      }
       if (kind == '<' && (peek(1) == '=' || peek(1) == '!')) return FailAt(at, "look-behind is not supported");
       if (kind == 'P' && peek(1) == '<') ++pos_;
       if (Take('<')) {
@@ -219,7 +285,7 @@ class Parser {
         return false;
       case 'B': FailAt(at, "\\B (word boundary) is not supported"); return false;
       case 'p':
-      case 'P': FailAt(at, fmt::format("\\{} (Unicode property) is not supported", static_cast<char>(c))); return false;
+      case 'P': return Property(at, c == 'P', set);
       case 'k': FailAt(at, "back-references are not supported"); return false;
       default: break;
     }
@@ -232,6 +298,24 @@ class Parser {
       return false;
     }
     return one(c);
+  }
+
+  // \p{L}, \p{Letter}, \p{General_Category=Lu}; called behind the letter.
+  bool Property(size_t at, bool negated, CodeSet* set) {
+    std::string name;
+    if (schema_ && Take('{')) {
+      while (more() && peek() != '}' && peek() < 0x80) name += static_cast<char>(chars_[pos_++]);
+      if (!Take('}')) name.clear();
+    }
+    for (const std::string_view prefix : {"General_Category=", "gc="})
+      if (name.starts_with(prefix)) name.erase(0, prefix.size());
+    const CodeSet* category = name.empty() ? nullptr : CategorySet(name);
+    if (category == nullptr) {
+      FailAt(at, fmt::format("\\{}{} (Unicode property) is not supported", negated ? 'P' : 'p', name.empty() ? "" : "{" + name + "}"));
+      return false;
+    }
+    *set = negated ? Complement(*category) : *category;
+    return true;
   }
 
   int Escape(size_t at) {
@@ -285,6 +369,7 @@ class Parser {
   }
 
   std::vector<uint32_t> chars_;
+  const bool schema_;
   size_t pos_ = 0;
   RegexTree tree_;
   std::string error_;
@@ -367,6 +452,6 @@ int RegexTree::Text(std::string_view utf8) {
   return Concat(std::move(kids));
 }
 
-Result<RegexTree> ParseRegex(std::string_view pattern) { return Parser(pattern).Parse(); }
+Result<RegexTree> ParseRegex(std::string_view pattern, RegexDialect dialect) { return Parser(pattern, dialect).Parse(); }
 
 }  // namespace sgl

@@ -21,15 +21,15 @@ constexpr uint32_t kMaxCodePoint = 0x10FFFF;
 void Normalise(CodeSet& set);
 CodeSet Complement(CodeSet set);  // within Unicode scalar values
 
-enum class RegexOp : uint8_t { kEmpty, kClass, kConcat, kAlternate, kRepeat, kBegin, kEnd };
+enum class RegexOp : uint8_t { kEmpty, kClass, kConcat, kAlternate, kRepeat, kBegin, kEnd, kLook };
 
 constexpr int kUnbounded = -1;
 
 // Nodes refer to each other by index; children come before their parents.
 struct RegexNode {
   RegexOp op = RegexOp::kEmpty;
-  int min = 0, max = 0;   // kRepeat; max kUnbounded: no limit
-  std::vector<int> kids;  // kConcat, kAlternate: any number; kRepeat: one
+  int min = 0, max = 0;   // kRepeat; max kUnbounded: no limit. kLook: max 0: the kid must not follow, 1: it has to
+  std::vector<int> kids;  // kConcat, kAlternate: any number; kRepeat, kLook: one
   CodeSet set;            // kClass; may be empty: matches nothing
 };
 
@@ -49,10 +49,12 @@ struct RegexTree {
   int Repeat(int kid, int min, int max) { return Add({.op = RegexOp::kRepeat, .min = min, .max = max, .kids = {kid}, .set = {}}); }
 };
 
-// The dialect that JSON Schemas and Python users share: ECMA-262 without look-around, back-references, \b, \p and flags, which are refused
-// by name. \d and \w are ASCII, as in ECMA-262; lazy marks are read and mean nothing for a language.
+// kUser: what JSON Schemas and Python users share: ECMA-262 without look-around, back-references, \b, \p and flags, which are refused
+// by name. \d and \w are ASCII, as in ECMA-262; lazy marks are read and mean nothing for a language. kSchema, for `pattern` and
+// `patternProperties`: look-ahead and \p{category} as well.
 // Errors: "at character 3: ...".
-Result<RegexTree> ParseRegex(std::string_view pattern);
+enum class RegexDialect { kUser, kSchema };
+Result<RegexTree> ParseRegex(std::string_view pattern, RegexDialect dialect = RegexDialect::kUser);
 
 // One code point of valid UTF-8 at text[*at], which moves behind it; bad bytes read as U+FFFD.
 uint32_t ReadCodePoint(std::string_view text, size_t* at);

@@ -2,6 +2,7 @@
 #include "grammar/schema_refs.h"
 
 #include <charconv>
+#include <unordered_set>
 
 namespace sgl {
 namespace {
@@ -51,27 +52,56 @@ std::string WithoutEmptyFragment(std::string uri) {
 
 }  // namespace
 
-void SchemaRefs::Walk(const Json& value, const std::string& base, int depth) {
+// schema: the value stands where a schema is expected, or in a list or map of them. known: only such places are looked at, else the others.
+void SchemaRefs::Walk(const Json& value, const std::string& base, bool schema, bool known, int depth) {
   if (depth > 200) return;
   if (value.is_array()) {
-    for (const Json& v : value.as_array()) Walk(v, base, depth + 1);
+    for (const Json& v : value.as_array()) Walk(v, base, schema, known, depth + 1);
     return;
   }
   if (!value.is_object()) return;
   const std::string* inner = &base;
   std::string joined;
   // `id` under `properties` names a property; then it is an object, not a string.
-  if (const std::string* id = IdOf(value)) {
+  const bool here = schema == known;
+  if (const std::string* id = IdOf(value); id != nullptr && (here || schema) && !(lonely_ && value.find("$ref") != nullptr)) {
     joined = WithoutEmptyFragment(Join(base, *id));
-    by_uri_.try_emplace(joined, &value);
+    if (here) by_uri_.try_emplace(joined, &value);
     if (joined.find('#') == std::string::npos) inner = &joined;
   }
   for (const std::string_view key : {"$anchor", "$dynamicAnchor"})
-    if (const Json* anchor = value.find(key); anchor != nullptr && anchor->is_string())
+    if (const Json* anchor = value.find(key); here && anchor != nullptr && anchor->is_string())
       by_uri_.try_emplace(*inner + "#" + anchor->as_string(), &value);
-  if (*inner != root_base_) base_of_.emplace(&value, *inner);
-  for (const auto& [key, member] : value.as_object())
-    if (key != "enum" && key != "const" && key != "default" && key != "examples") Walk(member, *inner, depth + 1);
+  if (here && *inner != root_base_) base_of_.emplace(&value, *inner);
+  static const std::unordered_set<std::string_view> kOne = {"additionalProperties",
+                                                            "additionalItems",
+                                                            "items",
+                                                            "contains",
+                                                            "not",
+                                                            "if",
+                                                            "then",
+                                                            "else",
+                                                            "propertyNames",
+                                                            "unevaluatedItems",
+                                                            "unevaluatedProperties",
+                                                            "contentSchema",
+                                                            "extends",
+                                                            "allOf",
+                                                            "anyOf",
+                                                            "oneOf",
+                                                            "prefixItems"};
+  static const std::unordered_set<std::string_view> kMaps = {"properties",  "patternProperties", "$defs",
+                                                             "definitions", "dependentSchemas",  "dependencies"};
+  for (const auto& [key, member] : value.as_object()) {
+    if (key == "enum" || key == "const" || key == "default" || key == "examples") continue;
+    if (schema && kMaps.contains(key) && member.is_object()) {
+      for (const auto& [name, kid] : member.as_object()) Walk(kid, *inner, true, known, depth + 2);
+    } else if (schema && kOne.contains(key)) {
+      Walk(member, *inner, true, known, depth + 1);
+    } else if (!known) {
+      Walk(member, *inner, false, known, depth + 1);
+    }
+  }
 }
 
 void SchemaRefs::Index() {
@@ -80,7 +110,8 @@ void SchemaRefs::Index() {
   if (const std::string* id = IdOf(root_)) root_base_ = WithoutEmptyFragment(*id);
   if (root_base_.find('#') != std::string::npos) root_base_.clear();
   by_uri_.emplace(root_base_, &root_);
-  Walk(root_, root_base_, 0);
+  Walk(root_, root_base_, true, true, 0);
+  Walk(root_, root_base_, true, false, 0);  // elsewhere, for documents that keep schemas in places of their own
 }
 
 const Json* SchemaRefs::Pointer(const Json& from, std::string_view pointer) const {

@@ -14,6 +14,8 @@ namespace sgl {
 class SchemaRefs {
  public:
   explicit SchemaRefs(const Json& root) : root_(root) {}
+  // A $ref stands alone, as before draft 2019-09: an $id beside it means nothing. Before the first Resolve.
+  void StandAlone() { lonely_ = true; }
 
   struct Target {
     const Json* schema = nullptr;
@@ -24,11 +26,11 @@ class SchemaRefs {
 
  private:
   void Index();
-  void Walk(const Json& value, const std::string& base, int depth);
+  void Walk(const Json& value, const std::string& base, bool schema, bool known, int depth);
   const Json* Pointer(const Json& from, std::string_view pointer) const;
 
   const Json& root_;
-  bool indexed_ = false;
+  bool indexed_ = false, lonely_ = false;
   std::unordered_map<std::string, const Json*> by_uri_;   // absolute, without an empty fragment
   std::unordered_map<const Json*, std::string> base_of_;  // schema objects whose base differs from the document's
   std::string root_base_;

@@ -33,6 +33,20 @@ TokenTrie::TokenTrie(std::vector<std::pair<std::string, TokenId>> tokens) {
   }
   for (const uint32_t node : open) end_[node] = static_cast<uint32_t>(byte_.size());
   first_.push_back(static_cast<uint32_t>(ids_.size()));
+  if (byte_.size() > 4096) BuildTables();
+}
+
+void TokenTrie::BuildTables() {
+  constexpr size_t kMany = 12;
+  wide_.assign(byte_.size(), kNone);
+  for (uint32_t node = 0; node < byte_.size(); ++node) {
+    size_t kids = 0;
+    for (uint32_t i = node + 1; i < end_[node]; i = end_[i]) ++kids;
+    if (kids < kMany) continue;
+    wide_[node] = static_cast<uint32_t>(tables_.size());
+    tables_.emplace_back().fill(kNone);
+    for (uint32_t i = node + 1; i < end_[node]; i = end_[i]) tables_.back()[byte_[i]] = i;
+  }
 }
 
 }  // namespace sgl

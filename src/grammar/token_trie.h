@@ -1,6 +1,7 @@
 // The vocabulary as a trie over token bytes, flat and in preorder: walking it is one pass with jumps.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -25,20 +26,26 @@ class TokenTrie {
   std::span<const TokenId> tokens(uint32_t node) const { return {ids_.data() + first_[node], ids_.data() + first_[node + 1]}; }
   // Of the node and everything below.
   std::span<const TokenId> subtree(uint32_t node) const { return {ids_.data() + first_[node], ids_.data() + first_[end_[node]]}; }
+  // Nodes with many children have a table of them.
+  bool wide(uint32_t node) const { return !wide_.empty() && wide_[node] != kNone; }
   uint32_t Child(uint32_t node, uint8_t byte) const {
+    if (wide(node)) return tables_[wide_[node]][byte];
     for (uint32_t i = node + 1; i < end_[node]; i = end_[i])
       if (byte_[i] == byte) return i;
     return kNone;
   }
   size_t size() const { return byte_.size(); }
   uint32_t longest() const { return longest_; }  // bytes
-  size_t bytes() const { return byte_.size() * 15 + ids_.size() * 4; }
+  size_t bytes() const { return byte_.size() * 15 + ids_.size() * 4 + wide_.size() * 4 + tables_.size() * 1024; }
 
  private:
+  void BuildTables();
   std::vector<uint8_t> byte_;
   std::vector<uint16_t> depth_;
   std::vector<uint32_t> end_, first_;  // first_: [nodes + 1]
   std::vector<TokenId> ids_;
+  std::vector<uint32_t> wide_;  // [nodes] in large tries: of tables_, or kNone
+  std::vector<std::array<uint32_t, 256>> tables_;
   uint32_t longest_ = 0;
 };
 
