@@ -139,6 +139,12 @@ inline const std::vector<ToolSample>& ToolSamples() {
        "<tool_call>weather<arg_key>city</arg_key><arg_value>Rome</arg_value></tool_call><tool_call>now</tool_call>",
        "",
        {{"weather", "{\"city\": \"Rome\"}"}, {"now", "{}"}}},
+      // 2.0 is an integer, too.
+      {"glm47",
+       "<tool_call>weather<arg_key>days</arg_key><arg_value>2.0</arg_value></tool_call><tool_call>weather<arg_key>days</arg_key>"
+       "<arg_value>2.5</arg_value></tool_call>",
+       "",
+       {{"weather", "{\"days\": 2.0}"}, {"weather", "{\"days\": \"2.5\"}"}}},
       {"glm", "<tool_call>nobody\n</tool_call>", "<tool_call>nobody\n</tool_call>", {}},
       {"glm", "<tool_call>now</tool_call>", "", {{"now", "{}"}}},
       {"poolside_v1",
