@@ -96,7 +96,6 @@ constexpr ForeignFlag kFlags[] = {
     {"completion-template", kNotBuilt, kOne, "", "it has no fill-in-the-middle templates"},
     {"tool-server", kNotBuilt, kOne, "", "it calls no tools"},
     {"strip-thinking-cache", kNotBuilt, kNone, "", kNoParsers},
-    {"enable-strict-thinking", kNotBuilt, kNone, "", kNoParsers},
     {"stream-response-default-include-usage", kNotBuilt, kNone, "", "ask for it with stream_options in the request"},
     {"allow-auto-truncate", kNotBuilt, kNone, "", "prompts that are too long are refused"},
     {"enable-return-routed-experts", kNotBuilt, kNone, "", "it returns tokens and log-probabilities"},

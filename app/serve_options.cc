@@ -49,6 +49,7 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   api.forward_unknown_tools = env::kForwardUnknownTools.Get();
   api.default_thinking = env::kDefaultThinking.Get();
   api.tool_strict_level = static_cast<int>(env::kToolStrictLevel.Get());
+  api.max_think_tokens = env::kMaxThinkTokens.Get();
   api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());
 }
 
@@ -112,6 +113,8 @@ void VisitHttp(ServeOptions& o, Options& field) {
   field("reasoning-parser", api.reasoning_parser,
         "how the model writes its reasoning, which replies then keep apart; auto: what its chat template shows",
         Formats(ReasoningFormats()));
+  field("enable-strict-thinking", api.strict_thinking,
+        "with a reasoning parser: reasoning ends with its own tag only, and has no tokens that end turns or begin tool calls");
   field("sampling-defaults", api.sampling_defaults,
         "where sampling parameters that a request leaves out come from: generation_config.json or OpenAI's", Choices{{"model", "openai"}});
   field("preferred-sampling-params", api.preferred_sampling_params, "JSON object of sampling parameters that replace the defaults");

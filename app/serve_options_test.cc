@@ -143,6 +143,7 @@ TEST(ServeOptions, ParsersAreKnownNames) {
   EXPECT_EQ(given.config.api.reasoning_parser, "auto");
   EXPECT_EQ(given.config.api.chat_template, "deepseek-v3.2");
   EXPECT_EQ(Parsed({}).config.api.tool_call_parser, "auto");
+  EXPECT_TRUE(Parsed({"--enable-strict-thinking"}).config.api.strict_thinking);
   EXPECT_NE(Parsed({"--tool-call-parser", "nope"}).error.find("qwen3_coder"), std::string::npos);
   EXPECT_NE(Parsed({"--reasoning-parser", "nope"}).error.find("deepseek-r1"), std::string::npos);
 }

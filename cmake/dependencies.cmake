@@ -7,5 +7,5 @@ find_package(Boost 1.81 REQUIRED)                  # libboost1.81-dev: Asio (ser
 find_package(yaml-cpp REQUIRED)                    # libyaml-cpp-dev: --config files
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)      # libpcre2-dev: pre-tokeniser and stop regexes, with match limits
-pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl libcrypto)  # libssl-dev: TLS (serve/tls.cc only)
+pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET libssl libcrypto)  # libssl-dev: TLS (serve/tls.cc), checksums in tests
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)  # libutf8proc-dev: Unicode normalisation and categories

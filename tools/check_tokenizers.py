@@ -2,16 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares our tokenizer with the reference libraries on megabytes of mixed text (tokenizer_corpus.py), and times both.
 
-  python tools/check_tokenizers.py --driver build/release/src/text/tokenize_file [--mb 20] [--speed] [--only NAME] PATH...
+  python tools/check_tokenizers.py --driver build/release/src/text/tokenize_file [--mb 20] [--speed | --runs] PATH...
 
 PATH is one of
   a folder with tokenizer.json (and perhaps tokenizer_config.json)   reference: Hugging Face tokenizers. A SentencePiece-like one also runs
                                                                      through our GGUF reader, with scores made from its merges
   a GGUF file    reference: Hugging Face tokenizers with the pipeline of that family, put together here, around the file's vocabulary
+  GGUF=FOLDER    reference: the tokenizer.json in FOLDER, which must be of the same model
+  PRE:FOLDER     what a GGUF file with tokenizer.ggml.pre PRE made from FOLDER's tokenizer.json would hold; reference: that tokenizer.json
   *.model*       reference: the sentencepiece library
   *.tiktoken     reference: the tiktoken library
   tekken*.json   reference: the tiktoken library
 The driver also checks that every cut it reports makes no difference. --speed: best of three on both sides, in turn.
+--runs: instead of comparing, texts of one repeated piece (RUNS of the corpus), 128 KiB and 1 MiB of each: eight times the text may take at most 24
+times as long (n log n, and caches that are too small; 64 would be quadratic).
 Build the driver with: cmake --build build/release --target tokenize_file
 """
 import argparse
@@ -27,8 +31,9 @@ import time
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
-from tokenizer_corpus import documents  # noqa: E402
+from tokenizer_corpus import RUNS, documents  # noqa: E402
 
+CL100K_SPECIAL = {"<|endoftext|>": 100257, "<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 QWEN = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 LLAMA3 = QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
@@ -143,6 +148,21 @@ def spm_as_gguf(data):
     return {"gguf": True, "model": "llama", "tokens": tokens, "token_types": types, "scores": scores, "unk": vocab.get("<unk>")}
 
 
+def bpe_as_gguf(data, pre):
+    """What a gpt2 GGUF would say for a byte-level tokenizer.json."""
+    vocab = dict(data["model"]["vocab"])
+    types = {}
+    for t in data["added_tokens"]:
+        vocab[t["content"]] = t["id"]
+        types[t["id"]] = 3 if t["special"] else 4
+    tokens = [f"[PAD{i}]" for i in range(max(vocab.values()) + 1)]
+    kinds = [5] * len(tokens)
+    for text, i in vocab.items():
+        tokens[i], kinds[i] = text, types.get(i, 1)
+    merges = [m if isinstance(m, str) else " ".join(m) for m in data["model"]["merges"]]
+    return {"gguf": True, "model": "gpt2", "pre": pre, "tokens": tokens, "token_types": kinds, "merges": merges}
+
+
 class HuggingFace:
     def __init__(self, tokenizer):
         tokenizer.no_truncation()
@@ -173,14 +193,14 @@ class SentencePiece:
 
 
 class TikToken:
-    def __init__(self, pattern, ranks, nfc=False):
+    def __init__(self, pattern, ranks, special, nfc=False):
         import tiktoken
         import unicodedata
-        self.t = tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+        self.t = tiktoken.Encoding("x", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
         self.norm = (lambda s: unicodedata.normalize("NFC", s)) if nfc else (lambda s: s)
 
     def encode(self, texts):
-        return [self.t.encode_ordinary(self.norm(text)) for text in texts]
+        return [self.t.encode(self.norm(text), allowed_special="all") for text in texts]
 
     def decode(self, ids):
         return None
@@ -188,17 +208,17 @@ class TikToken:
 
 def tiktoken_reference(path):
     ranks = {base64.b64decode(line.split()[0]): int(line.split()[1]) for line in path.read_bytes().splitlines() if line}
-    return TikToken(QWEN if path.name.startswith("qwen") else LLAMA3, ranks, path.name.startswith("qwen"))
+    qwen = path.name.startswith("qwen")
+    special = {"<|endoftext|>": len(ranks), "<|im_start|>": len(ranks) + 1, "<|im_end|>": len(ranks) + 2} if qwen else CL100K_SPECIAL
+    return TikToken(QWEN35 if "3_6" in path.name else QWEN if qwen else LLAMA3, ranks, special, qwen)
 
 
 def tekken_reference(data):
     special = data["config"].get("default_num_special_tokens", 1000)
     size = data["config"]["default_vocab_size"] - special
     ranks = {base64.b64decode(v["token_bytes"]): v["rank"] for v in data["vocab"][:size]}
-    reference = TikToken(data["config"]["pattern"], ranks)
-    plain = reference.encode
-    reference.encode = lambda texts: [[i + special for i in ids] for ids in plain(texts)]
-    return reference
+    names = {t["token_str"]: t["rank"] for t in data.get("special_tokens") or []} or {"<unk>": 0, "<s>": 1, "</s>": 2}
+    return TikToken(data["config"]["pattern"], {text: rank + special for text, rank in ranks.items()}, names)
 
 
 def run_driver(driver, tokenizer, config, docs, repeat):
@@ -219,7 +239,25 @@ def run_driver(driver, tokenizer, config, docs, repeat):
     return result, json.loads(done.stderr)
 
 
+def check_runs(name, args, files):
+    """Whether encoding stays linear where there is nothing but one piece."""
+    docs = [(run.encode() * size)[:size] for run in RUNS for size in (1 << 17, 1 << 20)]
+    bad = 0
+    for label, tokenizer, config in files:
+        seconds = run_driver(args.driver, tokenizer, config, docs, -3)[1]["document_seconds"]
+        pairs = list(zip(RUNS, seconds[::2], seconds[1::2]))
+        slowest = min(pairs, key=lambda p: 1 / p[2])
+        steepest = max(pairs, key=lambda p: p[2] / p[1])
+        wrong = [run for run, small, large in pairs if large > 24 * small and large > 0.02]
+        bad += len(wrong)
+        print(f"| {name} ({label}) | {1.048576 / slowest[2]:.1f} ({slowest[0]!r}) | {steepest[2] / steepest[1]:.1f} ({steepest[0]!r}) | {len(wrong)} |",
+              flush=True)
+    return bad
+
+
 def compare(name, args, reference, files, docs):
+    if args.runs:
+        return check_runs(name, args, files)
     texts = [d.decode(errors="replace") for d in docs]
     if hasattr(reference, "usable"):
         docs = [d for d, text in zip(docs, texts) if reference.usable(text)]
@@ -253,7 +291,18 @@ def compare(name, args, reference, files, docs):
     return bad_total
 
 
+def check_pair(gguf, folder, args, docs, tmp):
+    file = pathlib.Path(folder) / "tokenizer.json"
+    fields = gguf_fields(pathlib.Path(gguf)) if gguf.endswith(".gguf") else bpe_as_gguf(json.loads(file.read_text()), gguf)
+    (tmp / "gguf.json").write_text(json.dumps(fields))
+    name = f"{pathlib.Path(gguf).stem} against {file.parts[-4] if file.parts[-2] == 'models' else file.parts[-2]}"
+    return compare(name, args, HuggingFace(Tokenizer.from_file(str(file))), [("GGUF", str(tmp / "gguf.json"), None)], docs)
+
+
 def check(path, args, docs, tmp):
+    for mark in "=:":
+        if mark in path:
+            return check_pair(*path.split(mark, 1), args, docs, tmp)
     path = pathlib.Path(path)
     if path.is_dir():
         file, config = path / "tokenizer.json", path / "tokenizer_config.json"
@@ -285,10 +334,14 @@ def main():
     parser.add_argument("--mb", type=float, default=20)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--runs", action="store_true")
     parser.add_argument("paths", nargs="+")
     args = parser.parse_args()
-    docs = documents(args.mb, args.seed)
-    print("| Tokenizer | MB | Tokens | Encode / decode / cut mismatches | Ours MB/s | Theirs MB/s | Ratio | Load s |\n|---|---|---|---|---|---|---|---|")
+    docs = [] if args.runs else documents(args.mb, args.seed)
+    if args.runs:
+        print("| Tokenizer | Slowest MB/s | 1 MiB against 128 KiB, at most | Not linear |\n|---|---|---|---|")
+    else:
+        print("| Tokenizer | MB | Tokens | Encode / decode / cut mismatches | Ours MB/s | Theirs MB/s | Ratio | Load s |\n|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as tmp:
         bad = sum(check(path, args, docs, pathlib.Path(tmp)) for path in args.paths)
     sys.exit(bad != 0)

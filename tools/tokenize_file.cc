@@ -1,9 +1,9 @@
-// tokenize_file <tokenizer> <config.json or -> <documents> [repeat]
+// tokenize_file <tokenizer> <config.json or -> <documents> [repeat]        repeat < 0: as often, but no cuts are looked for
 // tokenizer: a tokenizer.json, SentencePiece model, *.tiktoken, tekken.json, or the JSON dump of a GGUF vocabulary.
 // documents: any number of (u32 little-endian byte count, bytes). Writes for each: u32 count and i32 ids without special tokens, then
 // u32 byte count and the bytes of Decode(ids). Prints the best encoding time of the repetitions to stderr, how many cuts it found (one
 // about every 100 bytes) and how many of them made a difference. A file whose JSON has "gguf": true holds the tokenizer.ggml.* values by
-// their GgufVocab names. SPDX-License-Identifier: Apache-2.0
+// their GgufVocab names. "document_seconds" are the best times of each document. SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -102,19 +102,28 @@ int main(int argc, char** argv) {
   const std::string documents = ReadAll(argv[3]);
   std::vector<std::vector<sgl::TokenId>> encoded;
   double seconds = 1e9;
-  for (int repeat = argc > 4 ? std::atoi(argv[4]) : 1; repeat > 0; --repeat) {
+  std::vector<double> each;
+  const int repeats = argc > 4 ? std::atoi(argv[4]) : 1;
+  for (int repeat = std::abs(repeats); repeat > 0; --repeat) {
     encoded.clear();
     const auto start = std::chrono::steady_clock::now();
+    auto last = start;
     for (size_t at = 0; at + 4 <= documents.size();) {
       uint32_t size = 0;
       std::memcpy(&size, documents.data() + at, 4);
       encoded.push_back(tokenizer.Encode(std::string_view(documents).substr(at + 4, size), false));
       at += 4 + size;
+      const auto now = std::chrono::steady_clock::now();
+      const double took = std::chrono::duration<double>(now - last).count();
+      last = now;
+      if (each.size() < encoded.size()) each.push_back(took);
+      double& best = each[encoded.size() - 1];
+      best = std::min(best, took);
     }
     seconds = std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   CutCount count;
-  for (size_t at = 0, i = 0; at + 4 <= documents.size(); ++i) {
+  for (size_t at = 0, i = 0; repeats > 0 && at + 4 <= documents.size(); ++i) {
     uint32_t size = 0;
     std::memcpy(&size, documents.data() + at, 4);
     CheckCuts(tokenizer, std::string_view(documents).substr(at + 4, size), encoded[i], &count);
@@ -131,7 +140,9 @@ int main(int argc, char** argv) {
     out += text;
   }
   std::fwrite(out.data(), 1, out.size(), stdout);
-  std::fprintf(stderr, "{\"load_seconds\": %.3f, \"encode_seconds\": %.4f, \"cuts\": %zu, \"cut_mismatches\": %zu}\n", load_seconds,
-               seconds, count.cuts, count.bad);
+  std::fprintf(stderr, "{\"load_seconds\": %.3f, \"encode_seconds\": %.4f, \"cuts\": %zu, \"cut_mismatches\": %zu, \"document_seconds\": [",
+               load_seconds, seconds, count.cuts, count.bad);
+  for (size_t i = 0; i < each.size(); ++i) std::fprintf(stderr, "%s%.7f", i == 0 ? "" : ", ", each[i]);
+  std::fputs("]}\n", stderr);
   return 0;
 }

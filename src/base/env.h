@@ -101,6 +101,7 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Bool, HealthGenerates, "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "true", "/health generates a token; false: it only answers")        \
   X(Bool, ForwardUnknownTools, "SGLANG_FORWARD_UNKNOWN_TOOLS", "false", "calls of functions that are not listed are calls, too")           \
   X(Int, ToolStrictLevel, "SGLANG_TOOL_STRICT_LEVEL", "0", "what tool_choice auto enforces: 1: names, 2: also parameters")                 \
+  X(Int, MaxThinkTokens, "SGLANG_MAX_THINK_TOKENS", "-1", "reasoning tokens of a reply whose request gives no thinking_budget; < 0: any")  \
   X(Bool, DefaultThinking, "SGLANG_DEFAULT_THINKING", "false", "DeepSeek-V3.2 thinks unless a request says otherwise")                     \
   X(Float, WarmupTimeout, "SGLANG_WARMUP_TIMEOUT", "-1", "seconds the warm-up request may take; <= 0: 600")                                \
   X(Float, TimeoutKeepAlive, "SGLANG_TIMEOUT_KEEP_ALIVE", "5", "seconds an idle HTTP connection stays open")                               \

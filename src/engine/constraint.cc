@@ -6,10 +6,11 @@
 namespace sgl {
 
 OutputConstraint::OutputConstraint(std::unique_ptr<Matcher> matcher, std::vector<TokenId> think_end, std::optional<int64_t> budget,
-                                   std::vector<TokenId> stop_ids, int64_t vocab_size)
+                                   std::vector<TokenId> excluded, std::vector<TokenId> stop_ids, int64_t vocab_size)
     : matcher_(std::move(matcher)),
       think_end_(std::move(think_end)),
       left_(budget),
+      excluded_(std::move(excluded)),
       stop_ids_(std::move(stop_ids)),
       mask_((static_cast<size_t>(vocab_size) + 31) / 32) {
   border_.assign(think_end_.size() + 1, 0);
@@ -30,11 +31,12 @@ std::span<const uint32_t> OutputConstraint::Fill() {
       bit(next) |= 1u << (next % 32);
       return mask_;
     }
-    if (!matcher_) return {};
+    if (!matcher_ && excluded_.empty()) return {};
     // The answer is still owed: the text may not end here.
     std::fill(mask_.begin(), mask_.end(), ~uint32_t{0});
-    for (const TokenId id : stop_ids_)
-      if (id >= 0 && static_cast<size_t>(id) / 32 < mask_.size() && id != think_end_[matched_]) bit(id) &= ~(1u << (id % 32));
+    for (const std::vector<TokenId>* ids : {&stop_ids_, &excluded_})
+      for (const TokenId id : *ids)
+        if (id >= 0 && static_cast<size_t>(id) / 32 < mask_.size() && id != think_end_[matched_]) bit(id) &= ~(1u << (id % 32));
     return mask_;
   }
   if (!matcher_) return {};

@@ -16,9 +16,10 @@ namespace sgl {
 class OutputConstraint {
  public:
   // matcher: may be null (only the budget counts). think_end: not empty when the output starts with reasoning; the grammar holds behind
-  // these tokens. budget: reasoning tokens before think_end is forced. vocab_size: of the logits.
+  // these tokens. budget: reasoning tokens before think_end is forced. excluded: not empty: the reasoning has none of them, nor of
+  // stop_ids, unless they are part of think_end. vocab_size: of the logits.
   OutputConstraint(std::unique_ptr<Matcher> matcher, std::vector<TokenId> think_end, std::optional<int64_t> budget,
-                   std::vector<TokenId> stop_ids, int64_t vocab_size);
+                   std::vector<TokenId> excluded, std::vector<TokenId> stop_ids, int64_t vocab_size);
 
   // The tokens that may come next, one bit each; empty: all of them.
   std::span<const uint32_t> Fill();
@@ -35,7 +36,7 @@ class OutputConstraint {
   std::vector<size_t> border_;      // of think_end_: longest proper prefix that is a suffix, per length
   size_t matched_ = 0;              // tokens of think_end_ that the output ends with
   std::optional<int64_t> left_;     // of the budget
-  std::vector<TokenId> stop_ids_;
+  std::vector<TokenId> excluded_, stop_ids_;
   std::vector<uint32_t> mask_;
   bool nothing_ = false;
 };

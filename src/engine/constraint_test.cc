@@ -34,7 +34,7 @@ std::string Allowed(OutputConstraint& c) {
 }
 
 TEST(OutputConstraint, ReasoningComesFirst) {
-  OutputConstraint c(MatcherFor("ab"), {3}, std::nullopt, {4}, 5);
+  OutputConstraint c(MatcherFor("ab"), {3}, std::nullopt, {}, {4}, 5);
   EXPECT_EQ(Allowed(c), "abct");  // no end before the answer
   for (const TokenId t : {1, 1, 2}) EXPECT_EQ(c.Accept(t), OutputConstraint::Verdict::kGoesOn);
   EXPECT_EQ(c.Accept(3), OutputConstraint::Verdict::kGoesOn);
@@ -48,9 +48,9 @@ TEST(OutputConstraint, ReasoningComesFirst) {
 }
 
 TEST(OutputConstraint, ASpentBudgetForcesTheEndOfReasoning) {
-  OutputConstraint zero(MatcherFor("c"), {3}, 0, {4}, 5);
+  OutputConstraint zero(MatcherFor("c"), {3}, 0, {}, {4}, 5);
   EXPECT_EQ(Allowed(zero), "t");
-  OutputConstraint two(nullptr, {3, 2}, 2, {4}, 5);  // an end of two tokens, no grammar
+  OutputConstraint two(nullptr, {3, 2}, 2, {}, {4}, 5);  // an end of two tokens, no grammar
   EXPECT_EQ(Allowed(two), "*");
   EXPECT_EQ(two.Accept(0), OutputConstraint::Verdict::kGoesOn);
   EXPECT_EQ(two.Accept(3), OutputConstraint::Verdict::kGoesOn);
@@ -59,8 +59,17 @@ TEST(OutputConstraint, ASpentBudgetForcesTheEndOfReasoning) {
   EXPECT_EQ(Allowed(two), "*");
 }
 
+TEST(OutputConstraint, ReasoningWithoutSomeTokens) {
+  OutputConstraint c(nullptr, {3, 2}, std::nullopt, {1, 2}, {4}, 5);
+  EXPECT_EQ(Allowed(c), "at");
+  EXPECT_EQ(c.Accept(3), OutputConstraint::Verdict::kGoesOn);
+  EXPECT_EQ(Allowed(c), "act");  // 2 goes on with the end mark
+  EXPECT_EQ(c.Accept(2), OutputConstraint::Verdict::kGoesOn);
+  EXPECT_EQ(Allowed(c), "*");  // and then everything is free
+}
+
 TEST(OutputConstraint, AnEndMarkThatBeginsAgainIsFound) {
-  OutputConstraint c(MatcherFor("b"), {0, 0, 1}, std::nullopt, {4}, 5);
+  OutputConstraint c(MatcherFor("b"), {0, 0, 1}, std::nullopt, {}, {4}, 5);
   for (const TokenId t : {0, 0, 0, 1}) EXPECT_EQ(c.Accept(t), OutputConstraint::Verdict::kGoesOn);
   EXPECT_EQ(Allowed(c), "b");
 }

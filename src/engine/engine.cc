@@ -172,7 +172,8 @@ void Engine::Impl::Handle(SubmitMessage& message) {
     return;
   }
   ActiveRequest& kept = *active_.at(Index(message.id));
-  if (kept.request().thinking_budget && !kept.request().think_end.empty()) kept.Constrain(MakeConstraint(kept, nullptr));
+  const GenerateRequest& asked = kept.request();
+  if ((asked.thinking_budget || !asked.think_excluded.empty()) && !asked.think_end.empty()) kept.Constrain(MakeConstraint(kept, nullptr));
   Schedule(std::move(scheduled));
 }
 
@@ -180,7 +181,7 @@ std::unique_ptr<OutputConstraint> Engine::Impl::MakeConstraint(const ActiveReque
   std::vector<TokenId> stop_ids = active.request().sampling.stop_token_ids;
   stop_ids.insert(stop_ids.end(), loaded_.info.eos_ids.begin(), loaded_.info.eos_ids.end());
   return std::make_unique<OutputConstraint>(std::move(matcher), active.request().think_end, active.request().thinking_budget,
-                                            std::move(stop_ids), loaded_.info.vocab_size);
+                                            active.request().think_excluded, std::move(stop_ids), loaded_.info.vocab_size);
 }
 
 // To the scheduler, or to those who are held back.

@@ -64,6 +64,7 @@ struct GenerateRequest {
   std::string routing_key;                 // for --schedule-policy routing-key
   std::vector<TokenId> think_end;          // not empty: the output starts with reasoning; the grammar holds after these tokens
   std::optional<int64_t> thinking_budget;  // reasoning tokens before think_end is forced
+  std::vector<TokenId> think_excluded;     // not empty: the reasoning has none of these tokens, and no stop token
   // Final hidden states to give back. kLast: of the last prompt token, in place of sampling (embeddings; max_new_tokens is 0).
   enum class Hidden { kNone, kAll, kLast } hidden = Hidden::kNone;
   std::shared_ptr<const std::vector<float>> input_embeds;  // [prompt.size(), D] instead of the prompt's own embeddings

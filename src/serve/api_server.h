@@ -27,6 +27,8 @@ struct ApiConfig {
   bool reasoning_by_prompt = false;         // only the prompt, or a tag, says that an answer is reasoning: with auto
   bool forward_unknown_tools = false;       // SGLANG_FORWARD_UNKNOWN_TOOLS
   int tool_strict_level = 0;                // SGLANG_TOOL_STRICT_LEVEL
+  bool strict_thinking = false;             // reasoning ends with its tag and holds no tags of turns and tool calls
+  int64_t max_think_tokens = -1;            // SGLANG_MAX_THINK_TOKENS; < 0: any number
   std::string sampling_defaults = "model";  // or "openai"
   Json preferred_sampling_params;           // null or an object
   bool enable_cache_report = false;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "serve/api/chat_format.h"
+#include "serve/fakes.h"
 
 namespace sgl {
 namespace {
@@ -86,6 +87,7 @@ TEST(ChatFormat, NamesAreResolved) {
   EXPECT_EQ(*ResolveToolFormat("none", "<tool_call>"), "");
   EXPECT_EQ(*ResolveToolFormat("llama3", "<tool_call>"), "llama3");
   EXPECT_FALSE(ResolveToolFormat("nope", "").ok());
+  EXPECT_EQ(SpellingOf("hunyuan", ByteTokenizer()), "hunyuan");
   EXPECT_EQ(*ResolveReasoningFormat("auto", "enable_thinking <think>"), "qwen3");
   EXPECT_EQ(*ResolveReasoningFormat("none", "enable_thinking <think>"), "");
   const Result<std::string> nope = ResolveReasoningFormat("nope", "");

@@ -16,6 +16,13 @@ uint32_t Value(uint32_t unit) { return unit & 0x7FFFFFFF; }
 uint32_t Label(uint32_t unit) { return unit & 0x800000FF; }
 uint32_t Offset(uint32_t unit) { return unit >> 10 << ((unit & 1u << 9) >> 6); }
 
+// For utf8proc, whose Unicode is 14: a code point that it knows and that joins its neighbours as `cp` does in Unicode 16.
+int32_t Joining(uint32_t cp) {
+  if (cp < 0x300 || utf8proc_category(static_cast<int32_t>(cp)) != UTF8PROC_CATEGORY_CN) return static_cast<int32_t>(cp);
+  if (cp == 0x113D1 || cp == 0x11F02) return 0x600;  // two letters that stand before others: Prepend
+  return (CharTable::Get().Bits(cp) & kMark) != 0 ? 0x301 : static_cast<int32_t>(cp);
+}
+
 }  // namespace
 
 Result<Charsmap> Charsmap::Parse(std::string_view blob) {
@@ -100,10 +107,10 @@ std::string Charsmap::ApplyGraphemes(std::string_view text) const {
       continue;
     }
     size_t length = 0;
-    int32_t cp = static_cast<int32_t>(CodePointAt(text, at, &length)), state = 0;
+    int32_t cp = Joining(CodePointAt(text, at, &length)), state = 0;
     size_t end = at + length;
     while (end < text.size()) {
-      const int32_t next = static_cast<int32_t>(CodePointAt(text, end, &length));
+      const int32_t next = Joining(CodePointAt(text, end, &length));
       if (utf8proc_grapheme_break_stateful(cp, next, &state)) break;
       cp = next;
       end += length;

@@ -95,7 +95,9 @@ constexpr std::string_view kAfmoeCjk =
 
 // Names as llama.cpp's converter writes them. "default" stands for files from before the key existed.
 constexpr GgufFamily kFamilies[] = {
-    {"default gpt-2 gpt2 phi-2 jais trillion granite-docling gigachat a.x-4.0 mellum exaone4 roberta-bpe jina-v2-code", {kGpt2}},
+    {"default gpt-2 gpt2 jina-es jina-de jina-v1-en jina-v2-es jina-v2-de phi-2 jais trillion granite-docling gigachat a.x-4.0 mellum "
+     "exaone4 roberta-bpe jina-v2-code",
+     {kGpt2}},
     {"mpt olmo modern-bert", {kGpt2}, true},
     {"smollm starcoder refact codeshell exaone minerva-7b mellum2", {kEachNumber, kGpt2}},
     {"command-r", {kEachNumber, kGpt2}, true},

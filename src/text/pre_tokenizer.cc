@@ -294,7 +294,7 @@ struct Cutter {
     if (stage.automaton->Ignores(before) && stage.automaton->Ignores(after)) return Kind::kHarmless;
     const bool gives_matches = stage.behavior == SplitBehavior::kIsolated || (stage.behavior == SplitBehavior::kRemoved && stage.invert);
     if (!gives_matches || !stage.automaton->NeverCrosses(before, after)) return Kind::kHarmful;
-    return stage.automaton->tiles() ? Kind::kAlways : Kind::kHarmless;
+    return stage.automaton->tiles() || stage.automaton->MatchesEach(before) ? Kind::kAlways : Kind::kHarmless;
   }
   // Looks at each character alone; what is between matches stays together. Numbers are in no cut.
   Kind operator()(const CharStage& stage) const {

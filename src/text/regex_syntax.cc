@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "text/regex.h"
 #include "text/unicode.h"
@@ -163,7 +164,12 @@ class Translator {
     if (c == 'h') return Set("0-9a-fA-F", false), at_ += 2, Status();
     if (c == 'W' || c == 'D') return Bad("a negated class inside a set is not supported");
     if (c == 'b' && in_class_) return Copy(2), Status();
-    constexpr std::string_view kSame = "abBefnrtvAzZxXR0";  // \b is a word boundary here, by PCRE2's word characters
+    if (c == 'b' || c == 'B') {  // PCRE2 has its own word characters
+      const std::string word = "[" + WordSet() + "]";
+      const auto [before, other] = c == 'b' ? std::pair("(?!", "(?=") : std::pair("(?=", "(?!");
+      return Replace(2, fmt::format("(?:(?<={0}){1}{0})|(?<!{0}){2}{0}))", word, before, other));
+    }
+    constexpr std::string_view kSame = "aefnrtvAzZxXR0";
     const bool plain = !((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'));
     if (!plain && kSame.find(c) == std::string_view::npos) return Bad(fmt::format("escape \\{} is not supported", c));
     if (c == 'x' && in_.substr(at_ + 2, 1) != "{") {

@@ -54,6 +54,11 @@ TEST(Regex, OnigurumaDialect) {
   EXPECT_EQ(First(R"((?m)a.b)", "a\nb", kOnig), "a\nb");
   EXPECT_EQ(First(R"((?m:a.b))", "a\nb", kOnig), "a\nb");
   EXPECT_EQ(First(R"(x{,2}y)", "xxxy", kOnig), "xxy");
+  EXPECT_EQ(First(R"(\bfoo)", "\U0002EBF0foo foo", kOnig), "foo");
+  EXPECT_EQ(First(R"(\bfoo)", "\U0002EBF0foo", kOnig), "none");  // a letter of Unicode 15.1 stands before it
+  EXPECT_EQ(First(R"(\d+\b)", "14\u0657 3.", kOnig), "3");       // marks belong to words
+  EXPECT_EQ(First(R"(\Boo\b)", "oo foo", kOnig), "oo");
+  EXPECT_EQ(First(R"(\Boo\b)", "oo", kOnig), "none");
   EXPECT_EQ(First(R"([^\S\r\n]+)", "\n \t\r", kOnig), " \t");
   EXPECT_EQ(First(R"(\p{L}+)", "1\U00016D40\U0002EBF0", kOnig), "\U00016D40\U0002EBF0");  // Unicode 16 and 15.1
   EXPECT_EQ(First(R"([\p{N}]+)", "a\U0001CCF5", kOnig), "\U0001CCF5");

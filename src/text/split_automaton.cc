@@ -223,6 +223,17 @@ std::unique_ptr<const SplitAutomaton> SplitAutomaton::Compile(std::string_view p
   return SplitCompiler().Run(*node);
 }
 
+bool SplitAutomaton::MatchesEach(const CharSet& set) const {
+  const std::vector<bool> classes = ClassesOf(set);
+  for (size_t symbol = 0; symbol + 1 < stride_; ++symbol) {
+    if (!classes[symbol]) continue;
+    const size_t state = next_[stride_ + symbol];
+    for (size_t after = 0; after < stride_; ++after)
+      if ((next_[state * stride_ + after] & kAccept) == 0) return false;
+  }
+  return true;
+}
+
 std::vector<bool> SplitAutomaton::ClassesOf(const CharSet& set) const {
   std::vector<bool> out(stride_, false);
   for (const CharSet::Range& range : set.ranges())

@@ -48,6 +48,8 @@ class SplitAutomaton {
   // No match, and no attempt at one, reaches from a character of `before` over to a neighbour of `after`, and it makes no difference to
   // what comes before whether that neighbour or the end of the text follows.
   bool NeverCrosses(const CharSet& before, const CharSet& after) const;
+  // Each of these characters is a match by itself, whatever follows it: it is always in one.
+  bool MatchesEach(const CharSet& set) const;
   // These characters are in no match.
   bool Ignores(const CharSet& set) const;
   size_t states() const { return next_.size() / stride_; }

@@ -109,6 +109,10 @@ TEST(SplitAutomaton, KnowsWhereTextCanBeCut) {
   EXPECT_FALSE(gpt2->NeverCrosses(newline, letters));  // "\n\n" alone is one piece, before a letter it is two
   const auto numbers = SplitAutomaton::Compile(R"(\p{N}{1,3})", RegexSyntax::kOniguruma);
   EXPECT_FALSE(numbers->tiles());
+  EXPECT_FALSE(numbers->MatchesEach(letters));
+  EXPECT_TRUE(numbers->MatchesEach(digits));
+  const auto words = SplitAutomaton::Compile(R"([^\p{L}]?\p{L}+)", RegexSyntax::kOniguruma);
+  EXPECT_TRUE(!words->tiles() && words->MatchesEach(letters) && !words->MatchesEach(space));
   EXPECT_TRUE(numbers->Ignores(letters));
   EXPECT_FALSE(numbers->Ignores(digits));
 }

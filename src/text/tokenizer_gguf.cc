@@ -38,6 +38,12 @@ Status CheckVocab(const GgufVocab& gguf) {
 
 int32_t TypeOf(const GgufVocab& gguf, size_t id) { return gguf.token_types.empty() ? kNormal : gguf.token_types[id]; }
 
+// SentencePiece-like BPE with a merge list: a kind of its own, or gpt2 with a name that stands for it.
+std::string_view KindOf(const GgufVocab& gguf) {
+  const bool spaces = gguf.pre == "gemma4" || gguf.pre == "granite-embed-multi-311m" || gguf.pre == "sarvam-moe";
+  return gguf.model == "gpt2" && spaces ? std::string_view("gemma4") : std::string_view(gguf.model);
+}
+
 // What both kinds share: tokens, added tokens, BOS and EOS around the text.
 bool AddsBosByDefault(const GgufVocab& gguf) {
   if (gguf.model == "llama" || gguf.model == "gemma4") return true;
@@ -51,7 +57,7 @@ TokenizerParts CommonParts(const GgufVocab& gguf) {
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     const int32_t type = TypeOf(gguf, id);
     // SentencePiece's unknown token is special in every tokenizer.json made from such a file.
-    const bool special = type == kControl || (type == kUnknown && gguf.model != "gpt2");
+    const bool special = type == kControl || (type == kUnknown && KindOf(gguf) != "gpt2");
     if (!special && type != kUserDefined) continue;
     AddedToken token;
     token.id = static_cast<TokenId>(id);
@@ -233,7 +239,7 @@ Result<std::unique_ptr<Tokenizer>> LoadTokenizer(const GgufVocab& gguf) {
   };
   constexpr Kind kKinds[] = {
       {"gpt2", FillByteLevel}, {"llama", FillSentencePiece}, {"bert", FillBert}, {"t5", FillT5}, {"gemma4", FillGemma4}};
-  const auto kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& k) { return k.name == gguf.model; });
+  const auto kind = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Kind& k) { return k.name == KindOf(gguf); });
   if (kind == std::end(kKinds))
     return Unimplemented(fmt::format("tokenizer.ggml.model: '{}' is not supported (bert, gemma4, gpt2, llama and t5 are)", gguf.model));
   TRY_STATUS(kind->fill(gguf, &parts));

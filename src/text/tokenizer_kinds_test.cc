@@ -311,6 +311,18 @@ TEST(Charsmaps, DamagedOnesAreErrorsOrHarmless) {
   }
 }
 
+// What is too long for one rule is replaced character by character, and new marks make it long.
+TEST(Charsmaps, ClustersHaveTheMarksOfUnicode16) {
+  const auto json = ParseJson(ReadGolden("t5.json"));
+  const auto map = Charsmap::Parse(*Base64Decode((*json)["normalizer"]["precompiled_charsmap"].as_string()));
+  ASSERT_TRUE(map.ok());
+  EXPECT_EQ(map->ApplyGraphemes("e\u0301"), "e");
+  EXPECT_EQ(map->ApplyGraphemes("e\u0301x"), "ex");
+  EXPECT_EQ(map->ApplyGraphemes("e\u0301\U000113B8"), "e\u0301\U000113B8");
+  EXPECT_EQ(map->ApplyGraphemes("\U000113D1e\u0301"), "\U000113D1e\u0301");
+  EXPECT_EQ(map->ApplyGraphemes("e\u0301\U000113B7"), "e\U000113B7");
+}
+
 TEST(CharSets, Algebra) {
   CharSet set{{10, 20}, {30, 40}};
   set.Add(21, 29);

@@ -311,6 +311,47 @@ TEST(Gguf, SpecialTokensAndErrors) {
   EXPECT_FALSE(LoadTokenizer(GgufVocab{}).ok());
 }
 
+// Patterns that leave some characters out still say where text can be cut.
+TEST(GgufTokenizer, FamiliesKnowTheirCuts) {
+  GgufVocab vocab;
+  vocab.model = "gpt2";
+  for (const char c : std::string("abc")) vocab.tokens.emplace_back(1, c);
+  vocab.tokens.insert(vocab.tokens.end(), {"\u0120", "\u010A"});
+  vocab.token_types.assign(vocab.tokens.size(), 1);
+  for (const char* pre : {"deepseek-v3", "llama-bpe", "qwen2", "gpt-4o", "kimi-k2"}) {
+    vocab.pre = pre;
+    const auto tokenizer = LoadTokenizer(vocab);
+    ASSERT_TRUE(tokenizer.ok());
+    EXPECT_TRUE((*tokenizer)->knows_cuts()) << pre;
+    std::vector<Tokenizer::Cut> cuts;
+    std::vector<TokenId> ids;
+    (*tokenizer)->EncodeFrom("ab c abc\nb", 0, 1, &cuts, &ids);
+    ASSERT_EQ(cuts.size(), 4U) << pre;
+    EXPECT_EQ(cuts[1].bytes, 4U);
+    EXPECT_EQ(cuts[1].tokens, 4U);
+  }
+}
+
+TEST(GgufTokenizer, MergesOverSpacesThatAreCharacters) {
+  GgufVocab vocab;
+  vocab.model = "gemma4";
+  vocab.tokens = {"<unk>", "<s>", "<0xC3>", "<0xA9>", "\u2581", "a", "b", "\u2581a", "\n", "\n\n"};
+  vocab.token_types = {2, 3, 6, 6, 1, 1, 1, 1, 1, 1};
+  vocab.merges = {"\u2581 a", "\n \n"};
+  vocab.bos = 1;
+  const auto own = LoadTokenizer(vocab);
+  ASSERT_TRUE(own.ok()) << own.error().message;
+  EXPECT_EQ((*own)->Encode("ab a\n\n\u00e9", true), (std::vector<TokenId>{1, 5, 6, 7, 9, 2, 3}));
+  EXPECT_EQ((*own)->Decode((*own)->Encode("ab a\n\n\u00e9", false), false), "ab a\n\n\u00e9");
+  vocab.model = "gpt2";
+  for (const char* pre : {"gemma4", "granite-embed-multi-311m", "sarvam-moe"}) {
+    vocab.pre = pre;
+    const auto named = LoadTokenizer(vocab);
+    ASSERT_TRUE(named.ok()) << named.error().message;
+    EXPECT_EQ((*named)->Encode("ab a\n\n\u00e9", false), (std::vector<TokenId>{5, 6, 7, 9, 2, 3}));
+  }
+}
+
 // Scores that fall with the merge rank say the same as the merges.
 TEST(Gguf, ScoresEqualMerges) {
   const auto json = ParseJson(ReadGolden("llama2.json"));

@@ -83,6 +83,11 @@ Result<std::string> ResolveReasoningFormat(const std::string& name, std::string_
   return InvalidArgument("reasoning_parser: expected one of " + List(ReasoningFormats()) + ", got '" + name + "'");
 }
 
+std::string SpellingOf(std::string format, const Tokenizer& tokenizer) {
+  if (format == "hunyuan" && tokenizer.TokenToId("<tool_calls:opensource>")) format += ":opensource";
+  return format;
+}
+
 std::shared_ptr<const ToolSet> FunctionsOf(const Json& tools, bool forward_unknown) {
   auto set = std::make_shared<ToolSet>();
   set->forward_unknown = forward_unknown;

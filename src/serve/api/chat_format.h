@@ -13,6 +13,9 @@ namespace sgl {
 Result<std::string> ResolveToolFormat(const std::string& name, std::string_view chat_template);
 Result<std::string> ResolveReasoningFormat(const std::string& name, std::string_view chat_template);
 
+// The name of the same format in the spelling of this model: hunyuan's tags may have a suffix.
+std::string SpellingOf(std::string format, const Tokenizer& tokenizer);
+
 // Functions out of a request's tools, schemas' types by JSON's names.
 std::shared_ptr<const ToolSet> FunctionsOf(const Json& tools, bool forward_unknown);
 

@@ -65,7 +65,8 @@ void HandleParseFunctionCall(ApiContext& context, const Exchange& exchange) {
   if (name->empty()) return SendBadValue(exchange, "tool_call_parser: field required, because this server has no parser of its own");
   const std::shared_ptr<const ToolSet> functions = FunctionsOf(Json(std::move(tools)), context.config.forward_unknown_tools);
   ParsedText parsed{text, {}};
-  if (!functions->functions.empty() || functions->forward_unknown) parsed = ParseToolCalls(*FindToolFormat(*name), functions, text);
+  if (!functions->functions.empty() || functions->forward_unknown)
+    parsed = ParseToolCalls(*FindToolFormat(SpellingOf(*name, *context.backend.tokenizer())), functions, text);
   Json calls{Json::Array{}};
   for (const ParsedCall& call : parsed.calls)
     calls.Push(Json().Set("tool_index", functions->Find(call.name)).Set("name", call.name).Set("parameters", call.arguments));
@@ -85,7 +86,7 @@ void HandleSeparateReasoning(ApiContext& context, const Exchange& exchange) {
   const Result<std::string> name = ResolveReasoningFormat(parser, "");
   if (!name.ok()) return SendBadValue(exchange, name.error().message);
   if (name->empty()) return SendBadValue(exchange, "reasoning_parser: field required, because this server has no parser of its own");
-  const ReasoningFormat& format = *FindReasoningFormat(*name);
+  const ReasoningFormat& format = *FindReasoningFormat(SpellingOf(*name, *context.backend.tokenizer()));
   const SplitReasoning split = ParseReasoning(format, format.starts == ReasoningStart::kAlways, text);
   SendJson(*exchange, 200, DumpJson(Json().Set("reasoning_text", split.reasoning).Set("text", split.text)));
 }

@@ -1,8 +1,11 @@
 // What a request's tool_choice asks of the answer, as a constraint for the grammar.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -21,7 +24,8 @@ struct ToolDemand {
   std::string name = {};  // kNamed: one of the functions
   bool parallel = true;   // more than one call is fine
   int strict_level = 0;   // SGLANG_TOOL_STRICT_LEVEL: 1: names are enforced with auto as well; 2: parameters, too
-  bool as_list = false;   // calls come as a list even if the format has tags: they are special tokens, which no grammar writes
+  // Whether the model has a special token of that text: a grammar writes those as tokens.
+  std::function<bool(std::string_view)> special = [](std::string_view) { return false; };
 };
 
 // kAuto: text with calls as the format writes them, whose strict functions (and with a level of 2 all) have the parameters of their
@@ -29,5 +33,8 @@ struct ToolDemand {
 // with the parameters of its schema; as the format writes them if that can be enforced, else as a JSON list. Errors: schemas whose $defs
 // contradict one another.
 Result<ToolConstraint> ConstrainTools(const ToolSet& tools, const ToolFormat* format, const ToolDemand& demand);
+
+// The special tokens in what calls of this format look like.
+std::vector<std::string> SpecialTokensOf(const ToolFormat& format, const std::function<bool(std::string_view)>& special);
 
 }  // namespace sgl

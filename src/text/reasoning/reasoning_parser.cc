@@ -177,6 +177,11 @@ constexpr ReasoningFormat kFormats[] = {
     {"step3p5", kThink, kEndThink, "", "", kAlways},
 };
 
+// Not to be asked for by name.
+constexpr ReasoningFormat kUnlisted[] = {
+    {"hunyuan:opensource", "<think:opensource>", "</think:opensource>", "", "<tool_calls:opensource>", kNever},
+};
+
 // The first line whose every word stands in the template decides.
 struct Sign {
   std::string_view format, word, and_word;
@@ -188,6 +193,7 @@ constexpr Sign kSigns[] = {
     {"gemma4", "<|channel>thought", ""},
     {"kimi_k2", "<|tool_calls_section_begin|>", "<think>"},
     {"hunyuan", "<tool_calls>", "<think>"},
+    {"hunyuan", "<tool_calls{}>", "<think{}>"},
     {"step3", "steptml:", "<think>"},
     {"minimax", "minimax:tool_call", "<think>"},
     {"glm45", "<arg_key>", "<think>"},
@@ -204,6 +210,8 @@ std::span<const ReasoningFormat> ReasoningFormats() { return kFormats; }
 
 const ReasoningFormat* FindReasoningFormat(std::string_view name) {
   for (const ReasoningFormat& format : kFormats)
+    if (format.name == name) return &format;
+  for (const ReasoningFormat& format : kUnlisted)
     if (format.name == name) return &format;
   return nullptr;
 }

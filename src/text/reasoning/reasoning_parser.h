@@ -48,7 +48,8 @@ struct ReasoningFormat {
 
 // Every format, in the order of --help.
 std::span<const ReasoningFormat> ReasoningFormats();
-const ReasoningFormat* FindReasoningFormat(std::string_view name);  // null if there is none of that name
+// Null if there is none of that name. "hunyuan:opensource" (the same tags with that suffix) is found, but not listed.
+const ReasoningFormat* FindReasoningFormat(std::string_view name);
 // The format that a chat template's model thinks in; "" if it does not seem to think.
 std::string_view DetectReasoningFormat(std::string_view chat_template);
 

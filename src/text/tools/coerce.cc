@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/tools/coerce.h"
 
+#include <cmath>
+#include <cstdlib>
+
 #include "text/tools/input.h"
 #include "text/tools/value_relay.h"
 
@@ -82,13 +85,20 @@ std::string Quoted(std::string_view text) {
   return out += '"';
 }
 
-bool Fits(char first, std::string_view json, const ValueKinds& kinds) {
+// 3, and 3.0 or 3e1, which JSON Schema counts as integers, too.
+bool IsInteger(const std::string& json) {
+  if (json.find_first_of(".eE") == json.npos) return true;
+  const double value = std::strtod(json.c_str(), nullptr);
+  return std::isfinite(value) && value == std::floor(value);
+}
+
+bool Fits(char first, const std::string& json, const ValueKinds& kinds) {
   if (first == '{') return kinds.object;
   if (first == '[') return kinds.list;
   if (first == '"') return kinds.string;
   if (first == 't' || first == 'f') return kinds.boolean;
   if (first == 'n') return kinds.null;
-  return kinds.number || (kinds.integer && json.find_first_of(".eE") == json.npos);
+  return kinds.number || (kinds.integer && IsInteger(json));
 }
 
 std::string Lower(std::string_view text) {

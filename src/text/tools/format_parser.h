@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
+#include "text/tools/call_object.h"
 #include "text/tools/call_sink.h"
 #include "text/tools/input.h"
 #include "text/tools/tool_parser.h"
@@ -80,6 +82,14 @@ class FormatParser : public ToolParser {
       if (step != Relay::kDoneBefore) Eat(1);
     }
     if (sink_.open()) sink_.Arguments(json);
+    return step;
+  }
+
+  // A call that is a JSON object. kMore: text is needed; otherwise the object is reset.
+  Relay RelayCall(std::optional<CallObject>& object) {
+    Relay step = Relay::kMore;
+    while (step == Relay::kMore && !in_.empty()) step = object->Push(Eat(1)[0], sink_);
+    if (step != Relay::kMore) object.reset();
     return step;
   }
 

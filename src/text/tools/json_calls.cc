@@ -28,7 +28,13 @@ bool JsonCalls::Step() {
     case State::kStart: return Start();
     case State::kText: return Text();
     case State::kOpen: return Open();
-    case State::kObject: return Object();
+    case State::kObject: {
+      const Relay step = RelayCall(object_);
+      if (step == Relay::kMore) return false;
+      if (step == Relay::kBad) return Fail();
+      state_ = State::kAfter;
+      return true;
+    }
     case State::kName: return Name();
     case State::kId: return Id();
     case State::kArguments: return Arguments();
@@ -83,18 +89,6 @@ bool JsonCalls::Open() {
   name_.clear();
   state_ = State::kName;
   return true;
-}
-
-bool JsonCalls::Object() {
-  while (!in_.empty()) {
-    const Relay step = object_->Push(Eat(1)[0], sink_);
-    if (step == Relay::kMore) continue;
-    if (step == Relay::kBad) return Fail();
-    object_.reset();
-    state_ = State::kAfter;
-    return true;
-  }
-  return false;
 }
 
 bool JsonCalls::Name() {

@@ -32,7 +32,6 @@ class JsonCalls final : public FormatParser {
   bool Start();
   bool Text();
   bool Open();
-  bool Object();
   bool Name();
   bool Id();
   bool Arguments();

@@ -73,7 +73,13 @@ bool Pythonic::Step() {
       else
         CallDone();
       return true;
-    case State::kObject: return Object();
+    case State::kObject: {
+      const Relay step = RelayCall(object_);
+      if (step == Relay::kMore) return false;
+      if (step == Relay::kBad) return Fail();
+      state_ = State::kAfter;
+      return true;
+    }
     case State::kAfter: return After();
     case State::kEnd: {
       if (!EatSpace()) return false;
@@ -151,18 +157,6 @@ void Pythonic::CallDone() {
   if (!sink_.open()) return;
   if (any_) sink_.Arguments("}");
   sink_.Done();
-}
-
-bool Pythonic::Object() {
-  while (!in_.empty()) {
-    const Relay step = object_->Push(Eat(1)[0], sink_);
-    if (step == Relay::kMore) continue;
-    if (step == Relay::kBad) return Fail();
-    object_.reset();
-    state_ = State::kAfter;
-    return true;
-  }
-  return false;
 }
 
 bool Pythonic::After() {

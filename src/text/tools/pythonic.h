@@ -28,7 +28,6 @@ class Pythonic final : public FormatParser {
   bool ParamName();
   bool Equals();
   bool Value();
-  bool Object();
   bool After();
   bool Fail();
   void CallDone();

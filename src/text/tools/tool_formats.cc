@@ -78,17 +78,16 @@ TaggedParamsStyle ArgKeyStyle(Strip strip) {
           .guess = true};
 }
 const TaggedParamsStyle kGlm = ArgKeyStyle(Strip::kNothing), kPoolside = ArgKeyStyle(Strip::kNewline);
-const TaggedParamsStyle kHunyuan{.section_begin = {"<tool_calls>"},
-                                 .section_end = {"</tool_calls>"},
-                                 .call_begin = {"<tool_call>"},
-                                 .call_end = {"</tool_call>"},
-                                 .name_end = {"<tool_sep>"},
-                                 .name_ends_itself = true,
-                                 .param_begin = {"<arg_key>"},
-                                 .key_end = {{"</arg_key>"}},
-                                 .value_begin = "<arg_value>",
-                                 .value_end = {"</arg_value>"},
-                                 .guess = true};
+// The tags of the published models have a suffix.
+#define HUNYUAN_STYLE(suffix)                                                                                                         \
+  {                                                                                                                                   \
+    .section_begin = {"<tool_calls" suffix ">"}, .section_end = {"</tool_calls" suffix ">"}, .call_begin = {"<tool_call" suffix ">"}, \
+    .call_end = {"</tool_call" suffix ">"}, .name_end = {"<tool_sep" suffix ">"}, .name_ends_itself = true,                           \
+    .param_begin = {"<arg_key" suffix ">"}, .key_end = {{"</arg_key" suffix ">"}}, .value_begin = "<arg_value" suffix ">",            \
+    .value_end = {"</arg_value" suffix ">"}, .guess = true,                                                                           \
+  }
+const TaggedParamsStyle kHunyuan = HUNYUAN_STYLE(""), kHunyuanOpen = HUNYUAN_STYLE(":opensource");
+#undef HUNYUAN_STYLE
 const TaggedParamsStyle kMinimaxM2{.section_begin = {"<minimax:tool_call>"},
                                    .section_end = {"</minimax:tool_call>"},
                                    .call_begin = {"<invoke name=\""},
@@ -150,41 +149,153 @@ Parser MakePlain(Tools tools, ToolMode mode) {
   return std::make_unique<P>(std::move(tools), mode);
 }
 
-ToolTag HermesTag(const std::string& name) {
-  return {"<tool_call>\n{\"name\": \"" + name + "\", \"arguments\": ", "}\n</tool_call>", "<tool_call>"};
+using Special = std::function<bool(std::string_view)>;
+
+ToolTag HermesTag(const std::string& name, const Special&) {
+  return {.begin = "<tool_call>\n{\"name\": \"" + name + "\", \"arguments\": ",
+          .end = "}\n</tool_call>",
+          .separator = "\n",
+          .trigger = "<tool_call>"};
+}
+ToolTag Llama3Tag(const std::string& name, const Special&) {
+  return {.begin = "{\"name\": \"" + name + "\", \"parameters\": ", .end = "}", .separator = "; "};
+}
+// Newer models have a token between name and arguments.
+ToolTag MistralTag(const std::string& name, const Special& special) {
+  if (special("[ARGS]")) return {.begin = "[TOOL_CALLS]" + name + "[ARGS]", .end = "", .trigger = "[TOOL_CALLS]"};
+  return {.begin = "{\"name\": \"" + name + "\", \"arguments\": ",
+          .end = "}",
+          .separator = ", ",
+          .trigger = "[TOOL_CALLS]",
+          .section_begin = "[TOOL_CALLS] [",
+          .section_end = "]"};
+}
+ToolTag InternS1Tag(const std::string& name, const Special&) {
+  return {.begin = "<|action_start|> <|plugin|>\n{\"name\": \"" + name + "\", \"parameters\": ",
+          .end = "}<|action_end|>\n",
+          .trigger = "<|action_start|>"};
+}
+ToolTag DeepSeekTag(std::string begin, std::string end, std::string separator) {
+  return {.begin = "<｜tool▁call▁begin｜>" + begin,
+          .end = end + "<｜tool▁call▁end｜>",
+          .separator = std::move(separator),
+          .trigger = "<｜tool▁calls▁begin｜>",
+          .section_begin = "<｜tool▁calls▁begin｜>",
+          .section_end = "<｜tool▁calls▁end｜>"};
+}
+ToolTag DeepSeekV3Tag(const std::string& name, const Special&) {
+  return DeepSeekTag("function<｜tool▁sep｜>" + name + "\n```json\n", "\n```", "\n");
+}
+ToolTag DeepSeekV31Tag(const std::string& name, const Special&) { return DeepSeekTag(name + "<｜tool▁sep｜>", "", ""); }
+ToolTag KimiK2Tag(const std::string& name, const Special&) {
+  return {.begin = "<|tool_call_begin|>functions." + name + ":",
+          .end = "<|tool_call_end|>",
+          .trigger = "<|tool_calls_section_begin|>",
+          .section_begin = "<|tool_calls_section_begin|>",
+          .section_end = "<|tool_calls_section_end|>",
+          .after_number = "<|tool_call_argument_begin|>"};
+}
+ToolTag DsmlTag(const std::string& name, const std::string& section) {
+  return {.begin = "<｜DSML｜invoke name=\"" + name + "\">\n",
+          .end = "</｜DSML｜invoke>\n",
+          .trigger = "<｜DSML｜" + section + ">",
+          .section_begin = "<｜DSML｜" + section + ">\n",
+          .section_end = "</｜DSML｜" + section + ">",
+          .param_begin = "<｜DSML｜parameter name=\"",
+          .key_end = "\" string=\"true\">",
+          .value_end = "</｜DSML｜parameter>\n",
+          .json_key_end = "\" string=\"false\">"};
+}
+ToolTag DeepSeekV32Tag(const std::string& name, const Special&) { return DsmlTag(name, "function_calls"); }
+ToolTag DeepSeekV4Tag(const std::string& name, const Special&) { return DsmlTag(name, "tool_calls"); }
+ToolTag Qwen3CoderTag(const std::string& name, const Special&) {
+  return {.begin = "<tool_call>\n<function=" + name + ">\n",
+          .end = "</function>\n</tool_call>",
+          .separator = "\n",
+          .trigger = "<tool_call>",
+          .param_begin = "<parameter=",
+          .key_end = ">\n",
+          .value_end = "</parameter>\n",
+          .value_tail = "\n",
+          .ends_value = {"<parameter=", "</function>"}};
+}
+ToolTag Glm45Tag(const std::string& name, const Special&) {
+  return {.begin = "<tool_call>" + name + "\n",
+          .end = "</tool_call>",
+          .separator = "\n",
+          .trigger = "<tool_call>",
+          .param_begin = "<arg_key>",
+          .key_end = "</arg_key>\n<arg_value>",
+          .value_end = "</arg_value>\n"};
+}
+ToolTag Glm47Tag(const std::string& name, const Special&) {
+  return {.begin = "<tool_call>" + name,
+          .end = "</tool_call>",
+          .trigger = "<tool_call>",
+          .param_begin = "<arg_key>",
+          .key_end = "</arg_key><arg_value>",
+          .value_end = "</arg_value>"};
+}
+ToolTag HunyuanTagWith(const std::string& name, const std::string& suffix) {
+  const std::string end = suffix + ">";
+  return {.begin = "<tool_call" + end + name + "<tool_sep" + end + "\n",
+          .end = "</tool_call" + end,
+          .separator = "\n",
+          .trigger = "<tool_calls" + end,
+          .section_begin = "<tool_calls" + end + "\n",
+          .section_end = "\n</tool_calls" + end,
+          .param_begin = "<arg_key" + end,
+          .key_end = "</arg_key" + end + "\n<arg_value" + end,
+          .value_end = "</arg_value" + end + "\n"};
+}
+ToolTag HunyuanTag(const std::string& name, const Special&) { return HunyuanTagWith(name, ""); }
+ToolTag HunyuanOpenTag(const std::string& name, const Special&) { return HunyuanTagWith(name, ":opensource"); }
+ToolTag MinimaxM2Tag(const std::string& name, const Special&) {
+  return {.begin = "<invoke name=\"" + name + "\">\n",
+          .end = "</invoke>\n",
+          .trigger = "<minimax:tool_call>",
+          .section_begin = "<minimax:tool_call>\n",
+          .section_end = "</minimax:tool_call>",
+          .param_begin = "<parameter name=\"",
+          .key_end = "\">",
+          .value_end = "</parameter>\n"};
 }
 
 constexpr ToolFormat kFormats[] = {
-    {"deepseekv3", Make<NamedJson, kDeepSeekV3>, nullptr, ""},
-    {"deepseekv31", Make<NamedJson, kDeepSeekV31>, nullptr, ""},
-    {"deepseekv32", Make<TaggedParams, kDeepSeekV32>, nullptr, ""},
-    {"deepseekv4", Make<TaggedParams, kDeepSeekV4>, nullptr, ""},
-    {"gemma4", MakePlain<Gemma>, nullptr, ""},
-    {"gigachat3", Make<JsonCalls, kGigaChat3>, nullptr, ""},
-    {"glm", Make<TaggedParams, kGlm>, nullptr, ""},
-    {"glm45", Make<TaggedParams, kGlm>, nullptr, ""},
-    {"glm47", Make<TaggedParams, kGlm>, nullptr, ""},
-    {"gpt-oss", MakePlain<Harmony>, nullptr, ""},
-    {"hermes", Make<JsonCalls, kHermes>, HermesTag, "\n"},
-    {"hunyuan", Make<TaggedParams, kHunyuan>, nullptr, ""},
-    {"interns1", Make<JsonCalls, kInternS1>, nullptr, ""},
-    {"kimi_k2", Make<NamedJson, kKimiK2>, nullptr, ""},
-    {"lfm2", Make<Pythonic, kLfm2>, nullptr, ""},
-    {"llama3", Make<JsonCalls, kLlama3>, nullptr, ""},
-    {"mimo", Make<TaggedParams, kMimo>, nullptr, ""},
-    {"minicpm5", Make<TaggedParams, kMiniCpm5>, nullptr, ""},
-    {"minimax-m2", Make<TaggedParams, kMinimaxM2>, nullptr, ""},
-    {"mistral", Make<JsonCalls, kMistral>, nullptr, ""},
-    {"poolside_v1", Make<TaggedParams, kPoolside>, nullptr, ""},
-    {"pythonic", Make<Pythonic, kPythonic>, nullptr, ""},
-    {"qwen", Make<JsonCalls, kHermes>, HermesTag, "\n"},
-    {"qwen25", Make<JsonCalls, kHermes>, HermesTag, "\n"},
-    {"qwen3_coder", Make<TaggedParams, kQwen3Coder>, nullptr, ""},
-    {"step3", Make<TaggedParams, kStep3>, nullptr, ""},
-    {"step3p5", Make<TaggedParams, kQwen3Coder>, nullptr, ""},
-    {"trinity", Make<JsonCalls, kTrinity>, HermesTag, "\n"},
+    {"deepseekv3", Make<NamedJson, kDeepSeekV3>, DeepSeekV3Tag},
+    {"deepseekv31", Make<NamedJson, kDeepSeekV31>, DeepSeekV31Tag},
+    {"deepseekv32", Make<TaggedParams, kDeepSeekV32>, DeepSeekV32Tag},
+    {"deepseekv4", Make<TaggedParams, kDeepSeekV4>, DeepSeekV4Tag},
+    {"gemma4", MakePlain<Gemma>, nullptr},
+    {"gigachat3", Make<JsonCalls, kGigaChat3>, nullptr},
+    {"glm", Make<TaggedParams, kGlm>, Glm45Tag},
+    {"glm45", Make<TaggedParams, kGlm>, Glm45Tag},
+    {"glm47", Make<TaggedParams, kGlm>, Glm47Tag},
+    {"gpt-oss", MakePlain<Harmony>, nullptr},
+    {"hermes", Make<JsonCalls, kHermes>, HermesTag},
+    {"hunyuan", Make<TaggedParams, kHunyuan>, HunyuanTag},
+    {"interns1", Make<JsonCalls, kInternS1>, InternS1Tag},
+    {"kimi_k2", Make<NamedJson, kKimiK2>, KimiK2Tag},
+    {"lfm2", Make<Pythonic, kLfm2>, nullptr},
+    {"llama3", Make<JsonCalls, kLlama3>, Llama3Tag},
+    {"mimo", Make<TaggedParams, kMimo>, nullptr},
+    {"minicpm5", Make<TaggedParams, kMiniCpm5>, nullptr},
+    {"minimax-m2", Make<TaggedParams, kMinimaxM2>, MinimaxM2Tag},
+    {"mistral", Make<JsonCalls, kMistral>, MistralTag},
+    {"poolside_v1", Make<TaggedParams, kPoolside>, nullptr},
+    {"pythonic", Make<Pythonic, kPythonic>, nullptr},
+    {"qwen", Make<JsonCalls, kHermes>, HermesTag},
+    {"qwen25", Make<JsonCalls, kHermes>, HermesTag},
+    {"qwen3_coder", Make<TaggedParams, kQwen3Coder>, Qwen3CoderTag},
+    {"step3", Make<TaggedParams, kStep3>, nullptr},
+    {"step3p5", Make<TaggedParams, kQwen3Coder>, Qwen3CoderTag},
+    {"trinity", Make<JsonCalls, kTrinity>, HermesTag},
 };
-constexpr ToolFormat kForced{"json_array", Make<JsonCalls, kJsonArray>, nullptr, ""};
+// Not to be asked for by name.
+constexpr ToolFormat kUnlisted[] = {
+    {"json_array", Make<JsonCalls, kJsonArray>, nullptr},
+    {"hunyuan:opensource", Make<TaggedParams, kHunyuanOpen>, HunyuanOpenTag},
+};
 
 // The first line whose every word stands in the template decides; no format: one that we do not have.
 struct Sign {
@@ -212,6 +323,7 @@ constexpr Sign kSigns[] = {
     {"interns1", "<|action_start|>", "<|plugin|>"},
     {"mistral", "[TOOL_CALLS]", ""},
     {"hunyuan", "<tool_calls>", "<tool_sep>"},
+    {"hunyuan", "<tool_calls{}>", "<tool_sep{}>"},
     {"glm45", "<arg_key>", "<tool_call>"},
     {"qwen3_coder", "<function=", "<parameter="},
     {"minicpm5", "<function name=", "<param name="},
@@ -230,7 +342,9 @@ std::span<const ToolFormat> ToolFormats() { return tools::kFormats; }
 const ToolFormat* FindToolFormat(std::string_view name) {
   for (const ToolFormat& format : tools::kFormats)
     if (format.name == name) return &format;
-  return name == tools::kForced.name ? &tools::kForced : nullptr;
+  for (const ToolFormat& format : tools::kUnlisted)
+    if (format.name == name) return &format;
+  return nullptr;
 }
 
 std::string_view DetectToolFormat(std::string_view chat_template) {

@@ -1,6 +1,7 @@
 // Tool calls in what a model writes: from text, as it streams, to calls and the text around them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -51,23 +52,33 @@ class ToolParser {
   virtual void Finish(std::vector<ToolEvent>& out) = 0;  // the text has ended
 };
 
-// What one call looks like when a grammar writes it: begin, a JSON object of arguments, end.
+// What calls of one function look like when a grammar writes them: section_begin, calls with separators between them, section_end. A call
+// is begin, the arguments, end. They are a JSON object; or, where there is a param_begin, one after the other: param_begin, the name,
+// key_end, the value, value_end. Any of the texts may contain special tokens of the model.
 struct ToolTag {
-  std::string begin, end, trigger;  // trigger: how every begin starts
+  std::string begin, end, separator = {};
+  std::string trigger = {};  // how every begin (or section) starts, and nothing else that the model writes; "": nothing is that certain
+  std::string section_begin = {}, section_end = {};
+  std::string after_number = {};  // not empty: begin is followed by a number, and that by this
+  std::string param_begin = {}, key_end = {}, value_end = {};
+  std::string value_tail = {};               // between a value and value_end; a text's last line may do without
+  std::vector<std::string> ends_value = {};  // what a value that is text cannot have in it, beside value_end
+  std::string json_key_end = {};             // key_end of values that are not strings, where it is another
 };
 
 // A tool-call format by its --tool-call-parser name.
 struct ToolFormat {
   std::string_view name;
   std::unique_ptr<ToolParser> (*make)(std::shared_ptr<const ToolSet> tools, ToolMode mode);
-  // How a grammar has to write a call of `function`; null: this format cannot be forced that way.
-  ToolTag (*tag)(const std::string& function);
-  std::string_view separator;  // between two forced calls
+  // How a grammar has to write calls of `function`; special: whether the model has a special token of that text. Null: this format cannot
+  // be forced that way.
+  ToolTag (*tag)(const std::string& function, const std::function<bool(std::string_view)>& special);
 };
 
 // Every format, in the order of --help.
 std::span<const ToolFormat> ToolFormats();
-// Null if there is none of that name. "json_array" (what a forced call becomes where the format has no tag) is found, but not listed.
+// Null if there is none of that name. "json_array" (what a forced call becomes where the format has no tag) and "hunyuan:opensource" (the
+// same tags with that suffix) are found, but not listed.
 const ToolFormat* FindToolFormat(std::string_view name);
 // The format that a chat template asks its model to write; "" if it does not speak of any that we know.
 std::string_view DetectToolFormat(std::string_view chat_template);

@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <random>
 
 #include "text/chat_template.h"
@@ -91,18 +94,47 @@ TEST(ToolParser, EveryFormatHasASample) {
   }
 }
 
+// Names come once and before their arguments, which are at any time the start of a JSON object.
+void CheckStream(const Events& events) {
+  std::vector<std::string> arguments;
+  for (const ToolEvent& event : events) {
+    if (event.kind == ToolEvent::Kind::kText) continue;
+    if (event.kind == ToolEvent::Kind::kCall) {
+      ASSERT_EQ(static_cast<size_t>(event.call), arguments.size());
+      ASSERT_FALSE(event.text.empty());
+      arguments.emplace_back();
+      continue;
+    }
+    ASSERT_EQ(static_cast<size_t>(event.call) + 1, arguments.size());
+    arguments.back() += event.text;
+    ASSERT_TRUE(StartsJson(arguments.back())) << arguments.back();
+  }
+}
+
 TEST(ToolParser, AnyCutGivesTheSameEvents) {
+  const char* more = std::getenv("SGLANG_TEST_CUTS");  // ./test --full asks for more
+  const int cuts_per_format = more == nullptr ? 1000 : std::max(1, std::atoi(more));
   std::mt19937 random(20261127);
-  for (const ToolSample& sample : ToolSamples()) {
-    const std::string_view text = sample.text;
-    const ToolFormat& format = *FindToolFormat(sample.format);
-    for (const ToolMode mode : {ToolMode::kStream, ToolMode::kWhole}) {
-      const std::string whole = Print(Parse(format, mode, text, {}));
-      for (int round = 0; round < 110; ++round) {
-        std::vector<size_t> cuts;
-        const size_t most = round == 0 ? 1 : 1 + random() % 20;  // round 0: byte by byte
-        for (size_t at = 0; (at += 1 + random() % most) < text.size();) cuts.push_back(at);
-        ASSERT_EQ(Print(Parse(format, mode, text, cuts)), whole) << Where(sample);
+  std::map<std::string, std::vector<const ToolSample*>> of_format;
+  for (const ToolSample& sample : ToolSamples()) of_format[sample.format].push_back(&sample);
+  for (const auto& [name, samples] : of_format) {
+    const ToolFormat& format = *FindToolFormat(name);
+    for (const ToolSample* sample : samples) {
+      const std::string_view text = sample->text;
+      for (const ToolMode mode : {ToolMode::kStream, ToolMode::kWhole}) {
+        const std::string whole = Print(Parse(format, mode, text, {}));
+        const int rounds = cuts_per_format / static_cast<int>(samples.size()) + 1;
+        for (int round = 0; round < rounds; ++round) {
+          std::vector<size_t> cuts;
+          const size_t most = round == 0 ? 1 : 1 + random() % 20;  // round 0: byte by byte
+          for (size_t at = 0; (at += 1 + random() % most) < text.size();) cuts.push_back(at);
+          const Events events = Parse(format, mode, text, cuts);
+          ASSERT_EQ(Print(events), whole) << Where(*sample);
+          if (round % 64 == 0) {
+            SCOPED_TRACE(Where(*sample));
+            ASSERT_NO_FATAL_FAILURE(CheckStream(events));
+          }
+        }
       }
     }
   }
@@ -194,6 +226,7 @@ TEST(ToolParser, DetectsFormats) {
       {"<｜tool▁calls▁begin｜> ```json", "deepseekv3"},
       {"<｜tool▁calls▁begin｜>", "deepseekv31"},
       {"<tool_call>{{ name }}<arg_key>", "glm45"},
+      {"'<tool_calls{}>'.format(x) '<tool_sep{}>'.format(x)", "hunyuan"},
       {"<|tool_calls_section_begin|><|tool_call_argument_begin|>", "kimi_k2"},
       {"'<' + '｜DSML｜' + 'function_calls>'", "deepseekv32"},
       {"<|channel|>analysis<|message|> functions.", "gpt-oss"},

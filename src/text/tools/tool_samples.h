@@ -139,6 +139,12 @@ inline const std::vector<ToolSample>& ToolSamples() {
        "<tool_call>weather<arg_key>city</arg_key><arg_value>Rome</arg_value></tool_call><tool_call>now</tool_call>",
        "",
        {{"weather", "{\"city\": \"Rome\"}"}, {"now", "{}"}}},
+      // 2.0 is an integer, too.
+      {"glm47",
+       "<tool_call>weather<arg_key>days</arg_key><arg_value>2.0</arg_value></tool_call><tool_call>weather<arg_key>days</arg_key>"
+       "<arg_value>2.5</arg_value></tool_call>",
+       "",
+       {{"weather", "{\"days\": 2.0}"}, {"weather", "{\"days\": \"2.5\"}"}}},
       {"glm", "<tool_call>nobody\n</tool_call>", "<tool_call>nobody\n</tool_call>", {}},
       {"glm", "<tool_call>now</tool_call>", "", {{"now", "{}"}}},
       {"poolside_v1",
@@ -149,6 +155,12 @@ inline const std::vector<ToolSample>& ToolSamples() {
        "<tool_calls><tool_call>weather<tool_sep><arg_key>days</arg_key><arg_value>5</arg_value></tool_call></tool_calls>",
        "",
        {{"weather", "{\"days\": 5}"}}},
+      {"hunyuan", "<tool_calls><tool_call>now</tool_call></tool_calls>", "", {{"now", "{}"}}},
+      {"hunyuan:opensource",
+       "So<tool_calls:opensource>\n<tool_call:opensource>weather<tool_sep:opensource>\n<arg_key:opensource>city</arg_key:opensource>\n"
+       "<arg_value:opensource>a</arg_value> b</arg_value:opensource>\n</tool_call:opensource>\n</tool_calls:opensource>",
+       "So",
+       {{"weather", "{\"city\": \"a</arg_value> b\"}"}}},
       {"minimax-m2",
        "A<minimax:tool_call>\n<invoke name=\"weather\">\n<parameter name=\"city\">Oslo</parameter>\n<parameter "
        "name=\"ratio\">0.5</parameter>\n"
