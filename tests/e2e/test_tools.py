@@ -176,6 +176,23 @@ def test_required_after_reasoning(client):
     check_call(message.tool_calls[0].function.name, message.tool_calls[0].function.arguments)
 
 
+def test_thinking_is_strict_and_limited(client, server_with):
+    """Reasoning that never ends: freely it stops with its turn; strictly it goes on to the limit of tokens, or of thinking."""
+    messages = conversation(lambda city: f"It rains in {city}.")
+    assert ask(client, messages).choices[0].finish_reason == "stop"
+    flags = ("--tool-call-parser", "hermes", "--reasoning-parser", "deepseek-r1", "--enable-strict-thinking")
+    with openai.OpenAI(base_url=server_with(*flags).url + "/v1", api_key="EMPTY", max_retries=0) as strict:
+        choice = ask(strict, messages, max_completion_tokens=40).choices[0]
+        assert choice.finish_reason == "length" and choice.message.content is None
+        assert choice.message.reasoning_content.startswith("It rains in Paris.") and "<|im_" not in choice.message.reasoning_content
+    limited = server_with(*flags, env={"SGLANG_MAX_THINK_TOKENS": "16"})
+    with openai.OpenAI(base_url=limited.url + "/v1", api_key="EMPTY", max_retries=0) as limited:
+        reply = ask(limited, messages, max_completion_tokens=40)
+        assert 16 <= reply.usage.model_extra["reasoning_tokens"] <= 24
+        reply = ask(limited, messages, max_completion_tokens=40, extra_body={"custom_params": {"thinking_budget": 4}})
+        assert 4 <= reply.usage.model_extra["reasoning_tokens"] <= 12, "a request's own budget wins"
+
+
 def test_strict_function(plain):
     """With auto the model may say what it likes, but a call of a strict function is right."""
     def wrong(city):
