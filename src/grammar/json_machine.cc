@@ -591,7 +591,7 @@ bool JsonMachine::StepContainer(State& s, uint8_t b, FrameArena& arena) const {
   }
 }
 
-bool JsonMachine::FewMayFollow(const State& s, std::string_view* bytes) {
+bool JsonMachine::FewMayFollow(const State& s, std::string_view* bytes, std::string* buffer) {
   switch (s.mode) {
     case Mode::kValue: *bytes = " \n\t\r\"{[-0123456789tfn"; return true;
     case Mode::kFirstItem: *bytes = " \n\t\r]\"{[-0123456789tfn"; return true;
@@ -601,8 +601,25 @@ bool JsonMachine::FewMayFollow(const State& s, std::string_view* bytes) {
     case Mode::kAfterValue: *bytes = s.top->array != nullptr ? " \n\t\r,]" : " \n\t\r,}"; return true;
     case Mode::kLiteral: *bytes = std::string_view(kWords[s.word] + s.literal, 1); return true;
     case Mode::kNumber: *bytes = "0123456789.eE+- \n\t\r,]}"; return true;
+    case Mode::kKey:
+    case Mode::kString: break;
     default: return false;
   }
+  if (s.escape != 0) {
+    *bytes = s.escape == 1 ? "\"\\/bfnrtu" : s.escape == 6 ? "\\" : s.escape == 7 ? "u" : "0123456789abcdefABCDEF";
+    return true;
+  }
+  if (s.mode == Mode::kString || (s.top->view->live[s.s1] != 0 && !s.top->full)) return false;
+  // Only names that are known.
+  buffer->clear();
+  if (s.s0 != kDeadState) {
+    const NameTrie& names = *s.top->object->trie;
+    const NameTrie::Node& n = names.nodes[s.s0];
+    for (uint32_t i = n.first_kid; i < n.first_kid + n.kids; ++i) buffer->push_back(static_cast<char>(names.kid_byte[i]));
+    *buffer += n.name >= 0 ? "\\\"" : "\\";
+  }
+  *bytes = *buffer;
+  return true;
 }
 
 bool JsonMachine::Step(State& s, uint8_t b, FrameArena& arena) const {

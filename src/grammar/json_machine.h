@@ -112,8 +112,8 @@ class JsonMachine {
   bool EndNumber(State& s, FrameArena& arena) const;
   // Inside a string that is judged by tracks: whether it may still become what its container needs.
   bool StringPossible(const State& s) const;
-  // The bytes that Step may take where few can be; false: look at all.
-  static bool FewMayFollow(const State& s, std::string_view* bytes);
+  // The bytes that Step may take where few can be; false: look at all. buffer: for what has to be put together.
+  static bool FewMayFollow(const State& s, std::string_view* bytes, std::string* buffer);
   bool NamePossible(const JsonFrame& f, uint32_t name) const;
   static uint64_t AppendHash(uint64_t hash, uint8_t byte);
   static uint64_t TailHash(uint64_t whole, uint64_t head, uint32_t tail_size);  // hash of what follows `head` in `whole`

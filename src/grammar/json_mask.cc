@@ -59,8 +59,9 @@ void JsonMasker::Walk(const TokenTrie& trie, uint32_t node, const JsonState& sta
 void JsonMasker::Children(const TokenTrie& trie, uint32_t node, size_t level) {
   const JsonState& state = states_[level];
   std::string_view few;
+  std::string buffer;
   const bool open_end = on_end_ && state.mode == JsonState::Mode::kNumber;
-  const bool only_few = !open_end && JsonMachine::FewMayFollow(state, &few);
+  const bool only_few = !open_end && JsonMachine::FewMayFollow(state, &few, &buffer);
   if (only_few && trie.wide(node)) {
     for (const char c : few)
       if (const uint32_t child = trie.Child(node, static_cast<uint8_t>(c)); child != TokenTrie::kNone) Visit(trie, child, level);
