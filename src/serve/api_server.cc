@@ -120,8 +120,8 @@ Status ApiServer::Impl::ReadTemplate() {
   if (native && config.reasoning_parser == "auto") config.reasoning_parser = "deepseek-v3";
   TRY(config.tool_call_parser, ResolveToolFormat(config.tool_call_parser, source));
   TRY(config.reasoning_parser, ResolveReasoningFormat(config.reasoning_parser, source));
-  config.tool_call_parser = SpellingOf(std::move(config.tool_call_parser), *engine.tokenizer());
-  config.reasoning_parser = SpellingOf(std::move(config.reasoning_parser), *engine.tokenizer());
+  config.tool_call_parser = SpellingOf(std::move(config.tool_call_parser), *backend.tokenizer());
+  config.reasoning_parser = SpellingOf(std::move(config.reasoning_parser), *backend.tokenizer());
   LOG_INFO("Tool calls are read as {}, reasoning as {}", config.tool_call_parser.empty() ? "text" : config.tool_call_parser,
            config.reasoning_parser.empty() ? "text" : config.reasoning_parser);
   if (native) {
