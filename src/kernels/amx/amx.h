@@ -16,14 +16,18 @@ struct PanelStream {
 // Unpacks `count` tiles, 32 inputs of a panel each, from tile `first` on: 16 rows of 16 pairs of bf16, within 2^-7.4 of what UnpackRow
 // gives and without bias. dst: 64-byte aligned. Fetches the stream ahead.
 using UnpackTilesFn = void (*)(int64_t k, PanelStream panel, int64_t first, int64_t count, uint8_t* dst);
-UnpackTilesFn UnpackTilesFor(DType format);  // null for plain types
 
 // Block formats, up to kVectorRows rows: out: [rows][kVectorOut] += x times the columns of `count` panels, 16 each, as the tile steps
 // would, with subnormals as zero if the caller has set the processor so. x: [rows][k] floats that are bf16 numbers. Several panels at a
 // time keep several streams of weights in flight; all are fetched ahead.
 inline constexpr int kVectorRows = 2, kVectorPanels = 4, kVectorOut = kVectorPanels * kPanel;
 using VectorStepsFn = void (*)(int64_t k, const PanelStream* panels, int count, const float* x, float* out);
-VectorStepsFn VectorStepsFor(DType format, int rows);  // null for plain types
+
+struct BlockKernels {
+  UnpackTilesFn unpack;
+  VectorStepsFn steps[kVectorRows];  // for 1, 2, ... rows
+};
+const BlockKernels* BlockKernelsFor(DType format);  // null for plain types
 
 Form TileForm(DType format);
 void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias, bool add,

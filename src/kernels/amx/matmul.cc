@@ -69,6 +69,14 @@ struct Target {
   int Columns(int64_t panel) const { return static_cast<int>(n - panel * kPanel < kPanel ? n - panel * kPanel : kPanel); }
 };
 
+// What row `row` of a panel starts from; with going_on, what an earlier stretch left in out.
+SIMD_FN F32x16 StartOfRow(const Target& t, int64_t panel, int64_t row, bool going_on) {
+  const int64_t column = panel * kPanel;
+  const int columns = t.Columns(panel);
+  const F32x16 value = t.add || going_on ? LoadN(t.out.row(row) + column, columns) : Zero();
+  return going_on || t.bias == nullptr ? value : Add(value, LoadN(t.bias + column, columns));
+}
+
 // Fills a result tile of `rows` rows from row `row` on. `going_on`: from what an earlier stretch left in out.
 void Start(int tile, const Target& t, int64_t panel, int64_t row, int rows, bool going_on) {
   const int64_t column = panel * kPanel;
@@ -81,11 +89,7 @@ void Start(int tile, const Target& t, int64_t panel, int64_t row, int rows, bool
     return LoadResult(tile, bias, 0);  // every row the same
   }
   alignas(64) float block[kTileMaxRows * kTileMaxRows];
-  for (int r = 0; r < rows; ++r) {
-    F32x16 value = from_out ? LoadN(t.out.row(row + r) + column, columns) : Zero();
-    if (bias != nullptr) value = Add(value, LoadN(bias, columns));
-    Store(value, block + r * kTileMaxRows);
-  }
+  for (int r = 0; r < rows; ++r) Store(StartOfRow(t, panel, row + r, going_on), block + r * kTileMaxRows);
   Visible(block);
   LoadResult(tile, block, kTileMaxBytes);
 }
@@ -173,16 +177,16 @@ void FourPanels(const uint8_t* a, int64_t a_stride, const uint8_t* b, int64_t pa
 struct Problem {
   const Activations& x;
   const PackedMat& w;
-  UnpackTilesFn unpack;  // null: panels are tiles
-  int64_t tiles;         // of inputs
+  const BlockKernels* blocks;  // null: panels are tiles
+  int64_t tiles;               // of inputs
   Problem(const Activations& activations, const PackedMat& weights)
-      : x(activations), w(weights), unpack(UnpackTilesFor(weights.format)), tiles((weights.k + 31) / 32) {}
+      : x(activations), w(weights), blocks(BlockKernelsFor(weights.format)), tiles((weights.k + 31) / 32) {}
   const uint8_t* a(int64_t row) const { return reinterpret_cast<const uint8_t*>(x.bytes.row(row)); }
   const uint8_t* panel(int64_t p) const { return reinterpret_cast<const uint8_t*>(w.data + p * w.panel_bytes); }
   // Tiles [first, first + count) of panel p; `after` is the panel that will follow in this stream.
   const uint8_t* Tiles(int64_t p, int64_t after, int64_t first, int64_t count, uint8_t* scratch) const {
-    if (unpack == nullptr) return panel(p) + first * kTileBytes;
-    unpack(w.k, {panel(p), panel(after)}, first, count, scratch);
+    if (blocks == nullptr) return panel(p) + first * kTileBytes;
+    blocks->unpack(w.k, {panel(p), panel(after)}, first, count, scratch);
     return scratch;
   }
 };
@@ -216,7 +220,7 @@ void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
 // Tiles 0-3 of one block of rows and all inputs: `start` has filled them. Tiles are unpacked one step before they are loaded, so that loads
 // do not wait for stores and the unit works while the next ones are unpacked.
 void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int rows) {
-  if (it.unpack == nullptr)
+  if (it.blocks == nullptr)
     return Multiply<true>(rows, it.a(row), it.x.bytes.stride, it.panel(pair.panel[0]), it.panel(pair.panel[1]), it.tiles,
                           follow * it.w.panel_bytes);
   alignas(64) uint8_t scratch[2][2][kFewTiles * kTileBytes];
@@ -236,7 +240,7 @@ void FewRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Ta
   const int rows = static_cast<int>(it.x.rows());
   ConfigureTiles(rows);
   int64_t panel = panel_begin;
-  if (it.unpack == nullptr && rows <= kTileMaxRows) {
+  if (it.blocks == nullptr && rows <= kTileMaxRows) {
     for (; panel + 4 <= panel_end; panel += 4) {
       for (int p = 0; p < 4; ++p) Start(p, t, panel + p, 0, rows, false);
       FourPanels<false>(it.a(0), it.x.bytes.stride, it.panel(panel), it.w.panel_bytes, it.tiles);
@@ -255,7 +259,7 @@ void FewRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Ta
 SIMD_FN void Stretch(const Problem& it, bool brings, int64_t row, int rows, int64_t first, int64_t count, const uint8_t* const* b,
                      int64_t follow) {
   const uint8_t* a = it.a(row) + first * kTileMaxBytes;
-  if (brings && it.unpack == nullptr)
+  if (brings && it.blocks == nullptr)
     Multiply<true>(rows, a, it.x.bytes.stride, b[0], b[1], count, follow * it.w.panel_bytes);
   else
     Multiply<false>(rows, a, it.x.bytes.stride, b[0], b[1], count);
@@ -311,9 +315,9 @@ class FlushScope {
 class VectorProduct {
  public:
   static bool Fits(const Problem& it, int64_t rows) {
-    return it.unpack != nullptr && rows <= kVectorRows && rows * it.w.k <= kVectorInputs;
+    return it.blocks != nullptr && rows <= kVectorRows && rows * it.w.k <= kVectorInputs;
   }
-  VectorProduct(const Problem& it, int rows) : it_(it), steps_(VectorStepsFor(it.w.format, rows)) {
+  VectorProduct(const Problem& it, int rows) : it_(it), steps_(it.blocks->steps[rows - 1]) {
     for (int r = 0; r < rows; ++r)
       for (int64_t i = 0; i < it.w.k; i += kLanes) Store(LoadBF16(reinterpret_cast<const uint16_t*>(it.a(r)) + i), x_ + r * it.w.k + i);
   }
@@ -321,13 +325,13 @@ class VectorProduct {
   void AddTo(float* out, const int64_t* panels, int count, int64_t follow) const {
     PanelStream streams[kVectorPanels];
     for (int p = 0; p < count; ++p) streams[p] = {it_.panel(panels[p]), it_.panel(panels[p] + follow)};
+    const FlushScope flush;  // of the steps alone: what begins and ends them is as with tiles
     steps_(it_.w.k, streams, count, x_, out);
   }
 
  private:
   const Problem& it_;
   VectorStepsFn steps_;
-  FlushScope flush_;
   alignas(64) float x_[kVectorInputs];
 };
 
@@ -340,15 +344,7 @@ void VectorRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const
     int64_t panels[kVectorPanels];
     for (int p = 0; p < count; ++p) {
       panels[p] = panel + p;
-      const int64_t column = panels[p] * kPanel;
-      const int columns = t.Columns(panels[p]);
-      const F32x16 bias = t.bias == nullptr ? Zero() : LoadN(t.bias + column, columns);
-      for (int r = 0; r < rows; ++r) {
-        F32x16 start = bias;
-        if (t.add) start = LoadN(t.out.row(r) + column, columns);
-        if (t.add && t.bias != nullptr) start = Add(start, bias);
-        Store(start, block + r * kVectorOut + p * kPanel);
-      }
+      for (int r = 0; r < rows; ++r) Store(StartOfRow(t, panels[p], r, false), block + r * kVectorOut + p * kPanel);
     }
     product.AddTo(block, panels, count, panel + 2 * kVectorPanels <= panel_end ? kVectorPanels : 0);
     for (int p = 0; p < count; ++p)

@@ -188,38 +188,22 @@ void VectorSteps(int64_t k, const PanelStream* panels, int count, const float* x
       }
     }
 }
+static_assert(kVectorRows == 2);
 template <DType kFormat>
-VectorStepsFn VectorStepsOf(int rows) {
-  static_assert(kVectorRows == 2);
-  return rows == 1 ? VectorSteps<kFormat, 1> : VectorSteps<kFormat, 2>;
-}
+inline constexpr BlockKernels kBlockKernels = {UnpackBlocks<kFormat>, {VectorSteps<kFormat, 1>, VectorSteps<kFormat, 2>}};
 
 }  // namespace
 
-UnpackTilesFn UnpackTilesFor(DType format) {
+const BlockKernels* BlockKernelsFor(DType format) {
   switch (format) {
-    case DType::kQ8_0: return UnpackBlocks<DType::kQ8_0>;
-    case DType::kQ4_0: return UnpackBlocks<DType::kQ4_0>;
-    case DType::kQ4_1: return UnpackBlocks<DType::kQ4_1>;
-    case DType::kQ5_0: return UnpackBlocks<DType::kQ5_0>;
-    case DType::kQ5_1: return UnpackBlocks<DType::kQ5_1>;
-    case DType::kQ4_K: return UnpackBlocks<DType::kQ4_K>;
-    case DType::kQ5_K: return UnpackBlocks<DType::kQ5_K>;
-    case DType::kQ6_K: return UnpackBlocks<DType::kQ6_K>;
-    default: return nullptr;
-  }
-}
-
-VectorStepsFn VectorStepsFor(DType format, int rows) {
-  switch (format) {
-    case DType::kQ8_0: return VectorStepsOf<DType::kQ8_0>(rows);
-    case DType::kQ4_0: return VectorStepsOf<DType::kQ4_0>(rows);
-    case DType::kQ4_1: return VectorStepsOf<DType::kQ4_1>(rows);
-    case DType::kQ5_0: return VectorStepsOf<DType::kQ5_0>(rows);
-    case DType::kQ5_1: return VectorStepsOf<DType::kQ5_1>(rows);
-    case DType::kQ4_K: return VectorStepsOf<DType::kQ4_K>(rows);
-    case DType::kQ5_K: return VectorStepsOf<DType::kQ5_K>(rows);
-    case DType::kQ6_K: return VectorStepsOf<DType::kQ6_K>(rows);
+    case DType::kQ8_0: return &kBlockKernels<DType::kQ8_0>;
+    case DType::kQ4_0: return &kBlockKernels<DType::kQ4_0>;
+    case DType::kQ4_1: return &kBlockKernels<DType::kQ4_1>;
+    case DType::kQ5_0: return &kBlockKernels<DType::kQ5_0>;
+    case DType::kQ5_1: return &kBlockKernels<DType::kQ5_1>;
+    case DType::kQ4_K: return &kBlockKernels<DType::kQ4_K>;
+    case DType::kQ5_K: return &kBlockKernels<DType::kQ5_K>;
+    case DType::kQ6_K: return &kBlockKernels<DType::kQ6_K>;
     default: return nullptr;
   }
 }
