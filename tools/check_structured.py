@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 import jsonschema
+from schema_keywords import keywords
 
 
 KEYWORDS = set("""type enum const allOf anyOf oneOf not if then else minLength maxLength pattern format minimum maximum exclusiveMinimum
@@ -186,17 +187,6 @@ def check_expressions(args, rng, problems):
                 if verdict["ok"] != test["valid"]:
                     problems.append(f"{'TOO STRICT' if test['valid'] else 'TOO LOOSE'} {kind} {case['schema']!r} <- {test['text']!r}")
         print(kind, dict(counts))
-
-
-def keywords(schema, found):
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            found.add(key)
-            keywords(value, found)
-    elif isinstance(schema, list):
-        for value in schema:
-            keywords(value, found)
-    return found
 
 
 def mutations(rng, value):

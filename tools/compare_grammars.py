@@ -20,6 +20,7 @@ import subprocess
 import time
 
 import tokenizers
+from schema_keywords import keywords
 
 
 def load(args):
@@ -116,17 +117,6 @@ def run_xgrammar(args, tokenizer, cases):
                     lambda t: bool(view[0, t // 32] >> (t % 32) & 1), lambda m, t: m.accept_token(t),
                     lambda m: m.accept_token(stops[0]), case["tests"])
         yield result
-
-
-def keywords(schema, found):
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            found.add(key)
-            keywords(value, found)
-    elif isinstance(schema, list):
-        for value in schema:
-            keywords(value, found)
-    return found
 
 
 def quantile(values, q):

@@ -48,14 +48,13 @@ def ask_health(url, stop, out):
     out.put(seen)
 
 
-class HealthWatch:
-    """with HealthWatch(url) as watch: ...; then watch.seen."""
+class Watch:
+    """`look(subject, stop, out)` in a process of its own while it is open; afterwards `seen` is what that has put into `out`."""
 
-    def __init__(self, url):
+    def __init__(self, look, subject):
         fork = multiprocessing.get_context("fork")
-        self.stop, self.out = fork.Event(), fork.Queue()
-        self.process = fork.Process(target=ask_health, args=(url, self.stop, self.out), daemon=True)
-        self.seen = []
+        self.stop, self.out, self.seen = fork.Event(), fork.Queue(), None
+        self.process = fork.Process(target=look, args=(subject, self.stop, self.out), daemon=True)
 
     def __enter__(self):
         self.process.start()
@@ -174,24 +173,6 @@ def watch_memory(pid, stop, out):
     out.put(most)
 
 
-class Memory:
-    """The most resident memory of a process while it is open, from a process of its own."""
-
-    def __init__(self, pid):
-        fork = multiprocessing.get_context("fork")
-        self.stop, self.out, self.most = fork.Event(), fork.Queue(), 0
-        self.process = fork.Process(target=watch_memory, args=(pid, self.stop, self.out), daemon=True)
-
-    def __enter__(self):
-        self.process.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.most = self.out.get(timeout=60)
-        self.process.join()
-
-
 def slow_down(url, seconds, headers=None):
     assert httpx.post(url + "/slow_down", json={"forward_sleep_time": seconds}, headers=headers, timeout=60).status_code == 200
 
@@ -203,7 +184,7 @@ def connections(url, pid, count=2000, prompt_tokens=16, tokens=16, headers=None,
     slow_down(url, step_seconds, headers)
     before = idle.rss_bytes(pid)
     trace = Trace(url, headers) if traced else None
-    with Memory(pid) as memory, HealthWatch(url) as health:
+    with Watch(watch_memory, pid) as memory, Watch(ask_health, url) as health:
         outcomes, first, seconds = asyncio.run(flood(url, count, prompt_tokens, tokens, headers, trace))
     slow_down(url, 0, headers)
     idle.wait_idle(url, headers=headers)
@@ -214,7 +195,7 @@ def connections(url, pid, count=2000, prompt_tokens=16, tokens=16, headers=None,
         "first_event_s": {"median": statistics.median(first), "p99": percentile(first, 0.99)} if first else None,
         "health": {"checks": len(times), "not_200": sum(status != 200 for *_, status in health.seen), "median_s": statistics.median(times),
                    "p99_s": percentile(times, 0.99)},
-        "rss_bytes": {"before": before, "most": memory.most, "after": idle.rss_bytes(pid)},
+        "rss_bytes": {"before": before, "most": memory.seen, "after": idle.rss_bytes(pid)},
     }
     if trace:
         steps = [took for _, took, _ in trace.steps]
