@@ -115,23 +115,22 @@ SIMD_FN void FetchTile(const uint8_t* from) {
     _tile_dpbsud(c, a, b);    \
   else                        \
     _tile_dpbf16ps(c, a, b)
+#define SGL_TILE_ROWS(tile, a, stride)   \
+  if constexpr (kStreamRows)             \
+    _tile_stream_loadd(tile, a, stride); \
+  else                                   \
+    _tile_loadd(tile, a, stride)
 
-// Tiles 0-3 += rows of a times two panels, `tiles` tiles deep. Up to 16 rows use tiles 0 and 1 alone. kFetch: fetches weights ahead; past
-// the end they go on `next` bytes after b0 and b1.
-template <bool kFetch, bool kBytes = false>
-SIMD_FN void Multiply(int rows, const uint8_t* a, int64_t a_stride, const uint8_t* b0, const uint8_t* b1, int64_t tiles, int64_t next = 0) {
+// Tiles 0-3 += rows of a times two panels, `tiles` tiles deep. Up to 16 rows use tiles 0 and 1 alone. aside() is called once per step: work
+// for the vector units while the matrix unit is busy. kStreamRows: a does not displace the panels in the first-level cache, where every
+// block of rows wants them; the second-level cache alone cannot feed the unit.
+template <bool kStreamRows, bool kBytes = false, class Aside>
+SIMD_FN void Multiply(int rows, const uint8_t* a, int64_t a_stride, const uint8_t* b0, const uint8_t* b1, int64_t tiles, Aside&& aside) {
   const auto stride = static_cast<size_t>(a_stride);
-  const int64_t skip = next - tiles * kTileBytes;
-  const auto fetch = [&](int64_t i) __attribute__((always_inline)) {
-    if constexpr (!kFetch) return;
-    const int64_t ahead = i + kAheadTiles < tiles ? kAhead : kAhead + skip;
-    FetchTile(b0 + ahead);
-    FetchTile(b1 + ahead);
-  };
   if (rows <= kTileMaxRows) {
     for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, b0 += kTileBytes, b1 += kTileBytes) {
-      fetch(i);
-      _tile_loadd(4, a, stride);
+      aside();
+      SGL_TILE_ROWS(4, a, stride);
       _tile_loadd(6, b0, kTileMaxBytes);
       SGL_TILE_DOT(0, 4, 6);
       _tile_loadd(7, b1, kTileMaxBytes);
@@ -141,17 +140,34 @@ SIMD_FN void Multiply(int rows, const uint8_t* a, int64_t a_stride, const uint8_
   }
   const uint8_t* a1 = a + kTileMaxRows * a_stride;
   for (int64_t i = 0; i < tiles; ++i, a += kTileMaxBytes, a1 += kTileMaxBytes, b0 += kTileBytes, b1 += kTileBytes) {
-    fetch(i);
-    _tile_loadd(4, a, stride);
+    aside();
+    SGL_TILE_ROWS(4, a, stride);
     _tile_loadd(6, b0, kTileMaxBytes);
     SGL_TILE_DOT(0, 4, 6);
     _tile_loadd(7, b1, kTileMaxBytes);
     SGL_TILE_DOT(1, 4, 7);
-    _tile_loadd(5, a1, stride);
+    SGL_TILE_ROWS(5, a1, stride);
     SGL_TILE_DOT(2, 5, 6);
     SGL_TILE_DOT(3, 5, 7);
   }
 }
+// An aside: fetches two panels that are tiles as they are read; past the end they go on `next` bytes after b0 and b1.
+class FetchAhead {
+ public:
+  FetchAhead(const uint8_t* b0, const uint8_t* b1, int64_t tiles, int64_t next)
+      : at_{b0, b1}, left_(tiles), skip_(next - tiles * kTileBytes) {}
+  [[gnu::always_inline]] void operator()() {
+    for (const uint8_t*& b : at_) {
+      FetchTile(b + kAhead + (left_ > kAheadTiles ? 0 : skip_));
+      b += kTileBytes;
+    }
+    --left_;
+  }
+
+ private:
+  const uint8_t* at_[2];
+  int64_t left_, skip_;
+};
 
 // At most 16 rows, weights that are tiles: four panels, so that four streams of weights are in flight.
 template <bool kBytes>
@@ -204,11 +220,6 @@ void StartBlock(const Target& t, Pair pair, int64_t row, int rows, bool going_on
     if (rows > kTileMaxRows) Start(2 + p, t, pair.panel[p], row + kTileMaxRows, rows - kTileMaxRows, going_on);
   }
 }
-// Asks for the lines that a block will write, while it is being computed.
-SIMD_FN void FetchResults(const Target& t, Pair pair, int64_t row, int rows) {
-  for (int r = 0; r < rows; ++r)
-    for (const int64_t panel : pair.panel) __builtin_prefetch(t.out.row(row + r) + panel * kPanel, 1);
-}
 void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
   const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
   for (int p = 0; p < (pair.both() ? 2 : 1); ++p) {
@@ -220,9 +231,10 @@ void FinishBlock(const Target& t, Pair pair, int64_t row, int rows) {
 // Tiles 0-3 of one block of rows and all inputs: `start` has filled them. Tiles are unpacked one step before they are loaded, so that loads
 // do not wait for stores and the unit works while the next ones are unpacked.
 void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int rows) {
-  if (it.blocks == nullptr)
-    return Multiply<true>(rows, it.a(row), it.x.bytes.stride, it.panel(pair.panel[0]), it.panel(pair.panel[1]), it.tiles,
-                          follow * it.w.panel_bytes);
+  if (it.blocks == nullptr) {
+    const uint8_t *b0 = it.panel(pair.panel[0]), *b1 = it.panel(pair.panel[1]);
+    return Multiply<false>(rows, it.a(row), it.x.bytes.stride, b0, b1, it.tiles, FetchAhead(b0, b1, it.tiles, follow * it.w.panel_bytes));
+  }
   alignas(64) uint8_t scratch[2][2][kFewTiles * kTileBytes];
   const auto count_at = [&](int64_t first) { return it.tiles - first < kFewTiles ? it.tiles - first : kFewTiles; };
   const auto unpack = [&](int64_t first, int buffer) {
@@ -232,7 +244,8 @@ void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int r
   for (int64_t first = 0, buffer = 0; first < it.tiles; first += kFewTiles, buffer ^= 1) {
     if (first + kFewTiles < it.tiles) unpack(first + kFewTiles, static_cast<int>(buffer ^ 1));
     Visible(scratch);
-    Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, scratch[buffer][0], scratch[buffer][1], count_at(first));
+    Multiply<false>(rows, it.a(row) + first * kTileMaxBytes, it.x.bytes.stride, scratch[buffer][0], scratch[buffer][1], count_at(first),
+                    [] {});
   }
 }
 
@@ -255,16 +268,6 @@ void FewRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Ta
   }
 }
 
-// One block of rows times tiles [first, first + count). The first block of a pair brings panels that are tiles from memory.
-SIMD_FN void Stretch(const Problem& it, bool brings, int64_t row, int rows, int64_t first, int64_t count, const uint8_t* const* b,
-                     int64_t follow) {
-  const uint8_t* a = it.a(row) + first * kTileMaxBytes;
-  if (brings && it.blocks == nullptr)
-    Multiply<true>(rows, a, it.x.bytes.stride, b[0], b[1], count, follow * it.w.panel_bytes);
-  else
-    Multiply<false>(rows, a, it.x.bytes.stride, b[0], b[1], count);
-}
-
 // Calls block(row, rows) for all rows in blocks of 32. configured: the rows that tiles are configured for, 0 at first.
 template <class Block>
 SIMD_FN void ForBlocks(int64_t rows, int& configured, Block block) {
@@ -276,27 +279,122 @@ SIMD_FN void ForBlocks(int64_t rows, int& configured, Block block) {
   }
 }
 
-void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Target& t) {
-  alignas(64) uint8_t scratch[2][kManyTiles * kTileBytes];
-  int configured = 0;
-  for (int64_t first = 0; first < it.tiles; first += kManyTiles) {
-    const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
-    for (int64_t panel = panel_begin; panel < panel_end; panel += 2) {
-      const Pair pair = {panel, panel + 1 < panel_end ? panel + 1 : panel};
-      const int64_t follow = panel + 3 < panel_end ? 2 : 0;
-      const uint8_t* b[2];
-      for (int p = 0; p < 2; ++p)
-        b[p] = p == 1 && !pair.both() ? b[0] : it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
-      Visible(scratch);
-      ForBlocks(
-          it.x.rows(), configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
-            FetchResults(t, pair, row, rows);
-            StartBlock(t, pair, row, rows, first > 0);
-            Stretch(it, row == 0, row, rows, first, count, b, follow);
-            FinishBlock(t, pair, row, rows);
-          });
-    }
+// Tiles [first, first + count) of a pair of panels: what is multiplied with all rows before the next stretch. follow: panels from these to
+// the ones after.
+struct Stretch {
+  Pair pair;
+  int64_t first, count, follow;
+};
+
+// The weights of one stretch after the other. While the unit multiplies one, the next is brought in steps, an aside of Multiply: unpacked
+// into the other half of scratch, or fetched into the second-level cache if it is tiles already.
+class Weights {
+ public:
+  explicit Weights(const Problem& it) : it_(it) {}
+  // Begins to bring `next`, in about `steps` steps.
+  void Bring(const Stretch& next, int64_t steps) {
+    next_ = next;
+    steps_ = steps;
+    half_ ^= 1;
+    done_ = due_ = 0;
+    tiles_ = (next.pair.both() ? 2 : 1) * next.count;
   }
+  [[gnu::always_inline]] void operator()() {
+    for (due_ += tiles_; due_ >= steps_ && done_ < tiles_; due_ -= steps_) BringTile();
+  }
+  // What was brought, whole: where the tiles of both panels begin.
+  void Take(const uint8_t** b) {
+    while (done_ < tiles_) BringTile();
+    Visible(scratch_);
+    for (int p = 0; p < 2; ++p) {
+      if (it_.blocks == nullptr)
+        b[p] = it_.panel(next_.pair.panel[p]) + next_.first * kTileBytes;
+      else
+        b[p] = scratch_[half_][next_.pair.both() ? p : 0];
+    }
+    tiles_ = done_ = 0;
+  }
+
+ private:
+  void BringTile() {
+    const int p = done_ < next_.count ? 0 : 1;
+    const int64_t tile = done_ - p * next_.count;
+    ++done_;
+    const uint8_t* panel = it_.panel(next_.pair.panel[p]);
+    if (it_.blocks != nullptr)
+      return it_.blocks->unpack(it_.w.k, {panel, panel + next_.follow * it_.w.panel_bytes}, next_.first + tile, 1,
+                                scratch_[half_][p] + tile * kTileBytes);
+    const uint8_t* from = panel + (next_.first + tile) * kTileBytes;
+    for (int i = 0; i < kTileBytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+  }
+
+  const Problem& it_;
+  Stretch next_ = {};
+  int half_ = 0;
+  int64_t steps_ = 1, tiles_ = 0, done_ = 0, due_ = 0;
+  alignas(64) uint8_t scratch_[2][2][kManyTiles * kTileBytes];
+};
+
+// Calls block(stretch, row, rows, b, weights) for all blocks of rows of all stretches; at(i) is the i-th stretch, `blocks` how many blocks
+// of rows there are.
+template <class At, class Block>
+SIMD_FN void ForStretches(const Problem& it, int64_t rows, int64_t stretches, int& configured, At at, Block block) {
+  Weights weights(it);
+  const int64_t blocks = (rows + kRowBlock - 1) / kRowBlock;
+  Stretch now = at(0);
+  weights.Bring(now, 1);
+  for (int64_t i = 0; i < stretches; ++i) {
+    const uint8_t* b[2];
+    weights.Take(b);
+    const Stretch stretch = now;
+    if (i + 1 < stretches) {
+      now = at(i + 1);
+      weights.Bring(now, blocks * stretch.count);
+    }
+    ForBlocks(
+        rows, configured, [&](int64_t row, int count) __attribute__((always_inline)) { block(stretch, row, count, b, weights); });
+  }
+}
+
+// Asks for the lines that a block of rows will read or write, a few per step, as an aside of the block before it.
+class FetchResults {
+ public:
+  FetchResults(const Target& t, Pair pair, int64_t row, int rows, int64_t steps)
+      : t_(t), pair_(pair), row_(row), end_(row + rows), per_step_((rows + steps - 1) / steps) {}
+  [[gnu::always_inline]] void operator()() {
+    for (int64_t i = 0; i < per_step_ && row_ < end_; ++i, ++row_)
+      for (const int64_t panel : pair_.panel) __builtin_prefetch(t_.out.row(row_) + panel * kPanel, 1);
+  }
+
+ private:
+  const Target& t_;
+  Pair pair_;
+  int64_t row_, end_, per_step_;
+};
+
+void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const Target& t) {
+  int configured = 0;
+  const int64_t rows = it.x.rows(), pairs = (panel_end - panel_begin + 1) / 2;
+  const auto at = [&](int64_t i) {
+    const int64_t first = i / pairs * kManyTiles, panel = panel_begin + i % pairs * 2;
+    const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
+    return Stretch{{{panel, panel + 1 < panel_end ? panel + 1 : panel}}, first, count, panel + 3 < panel_end ? 2 : 0};
+  };
+  ForStretches(
+      it, rows, (it.tiles + kManyTiles - 1) / kManyTiles * pairs, configured,
+      at, [&](const Stretch& s, int64_t row, int count, const uint8_t* const* b, Weights& weights) __attribute__((always_inline)) {
+        // The next block of rows, or, behind the last, the first one of what is probably the next pair.
+        const bool last = row + count == rows;
+        const int64_t next = last ? 0 : row + count;
+        const Pair pair = last && s.follow > 0 ? Pair{{s.pair.panel[0] + 2, s.pair.panel[1] + 2}} : s.pair;
+        FetchResults fetch(t, pair, next, static_cast<int>(rows - next < kRowBlock ? rows - next : kRowBlock), s.count);
+        StartBlock(t, s.pair, row, count, s.first > 0);
+        Multiply<true>(count, it.a(row) + s.first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], s.count, [&] {
+          weights();
+          fetch();
+        });
+        FinishBlock(t, s.pair, row, count);
+      });
 }
 
 // Subnormals as zero, as the matrix unit takes them, for a scope.
@@ -357,9 +455,8 @@ void VectorRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const
 void FinishGated(const float* c, int c_stride, int rows, uint16_t* out, int64_t out_stride, int padding) {
   for (int r = 0; r < rows; ++r) {
     const F32x16 gate = Load(c + r * c_stride), up = Load(c + r * c_stride + kPanel);
-    const F32x16 silu = Div(gate, Add(Set(1.0f), Exp(Sub(Zero(), gate))));
     uint16_t* at = out + r * out_stride;
-    StoreBF16(Mul(silu, up), at);
+    StoreBF16(Mul(Silu(gate), up), at);
     for (int i = 0; i < padding; ++i) at[kPanel + i] = 0;
   }
 }
@@ -407,13 +504,14 @@ void MultiplyInt8(const Activations& x, const PackedMat& w, int64_t panel_begin,
     const Pair pair = {{panel, panel + 1 < panel_end ? panel + 1 : panel}};
     ForBlocks(
         x.rows(), configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
-          FetchResults(t, pair, row, rows);
           for (int tile = 0; tile < 4; ++tile) ZeroResult(tile);
           const uint8_t *b0 = codes(pair.panel[0]), *b1 = codes(pair.panel[1]);
-          if (row == 0)  // the others find the panels in the second-level cache
-            Multiply<true, true>(rows, a(row), x.bytes.stride, b0, b1, tiles, 2 * w.panel_bytes);
-          else
-            Multiply<false, true>(rows, a(row), x.bytes.stride, b0, b1, tiles);
+          FetchAhead bring(b0, b1, tiles, 2 * w.panel_bytes);
+          FetchResults fetch(t, pair, row, rows, tiles);
+          Multiply<true, true>(rows, a(row), x.bytes.stride, b0, b1, tiles, [&] {
+            if (row == 0) bring();  // the others find the panels in the second-level cache
+            fetch();
+          });
           const int first = rows < kTileMaxRows ? rows : kTileMaxRows;
           for (int p = 0; p < (pair.both() ? 2 : 1); ++p) {
             FinishInt8(p, x, w, t, pair.panel[p], row, first);
@@ -450,80 +548,126 @@ void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, i
   _tile_release();
 }
 
+namespace {
+
+// silu(gate) * up of blocks of results, rounded to bf16: an aside of the product that follows.
+class GatedBlocks {
+ public:
+  GatedBlocks(Mat<std::byte> out, int64_t width)
+      : out_(reinterpret_cast<uint16_t*>(out.row(0))),
+        stride_(out.stride / 2),
+        up_(width / kPanel),
+        padding_(static_cast<int>((32 - width % 32) % 32)) {}
+  // Of `rows` rows from `row` on, whose results (gate and up, kRowBlock numbers a row) are at c; in `steps` steps.
+  void Add(const float* c, int64_t panel, int64_t row, int rows, int64_t steps) {
+    Finish();
+    c_ = c;
+    left_ = rows;
+    per_step_ = static_cast<int>((rows + steps - 1) / steps);
+    to_ = out_ + row * stride_ + panel * kPanel;
+    pad_ = panel + 1 == up_ ? padding_ : 0;
+  }
+  [[gnu::always_inline]] void operator()() { Some(per_step_); }
+  void Finish() { Some(left_); }
+
+ private:
+  [[gnu::always_inline]] void Some(int rows) {
+    if (rows > left_) rows = left_;
+    FinishGated(c_, kRowBlock, rows, to_, stride_, pad_);
+    c_ += rows * kRowBlock;
+    to_ += rows * stride_;
+    left_ -= rows;
+  }
+  uint16_t* out_;
+  int64_t stride_, up_;
+  int padding_;
+  const float* c_ = nullptr;
+  uint16_t* to_ = nullptr;
+  int left_ = 0, per_step_ = 0, pad_ = 0;
+};
+
+void GatedVectorRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const float* bias, Mat<std::byte> out) {
+  const int64_t width = it.w.n / 2, up = width / kPanel;
+  const int rows = static_cast<int>(it.x.rows());
+  const VectorProduct product(it, rows);
+  alignas(64) float block[kVectorRows * kVectorOut];
+  for (int64_t panel = panel_begin; panel < panel_end; panel += 2) {
+    const int pairs = panel + 1 < panel_end ? 2 : 1;
+    const int64_t panels[kVectorPanels] = {panel, panel + up, panel + 1, panel + 1 + up};
+    for (int p = 0; p < 2 * pairs; ++p)
+      for (int r = 0; r < rows; ++r) Store(bias == nullptr ? Zero() : Load(bias + panels[p] * kPanel), block + r * kVectorOut + p * kPanel);
+    product.AddTo(block, panels, 2 * pairs, panel + 4 <= panel_end ? 2 : 0);
+    for (int i = 0; i < pairs; ++i) {
+      const int padding = panel + i + 1 == up ? static_cast<int>((32 - width % 32) % 32) : 0;
+      uint16_t* to = reinterpret_cast<uint16_t*>(out.row(0)) + (panel + i) * kPanel;
+      FinishGated(block + 2 * i * kPanel, kVectorOut, rows, to, out.stride / 2, padding);
+    }
+  }
+}
+
+}  // namespace
+
 void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_begin, int64_t panel_end, const float* bias,
                      Mat<std::byte> out) {
-  alignas(64) uint8_t scratch[2][kManyTiles * kTileBytes];
-  alignas(64) float results[kGatedRows * kRowBlock];
   const Problem it(x, w);
+  if (VectorProduct::Fits(it, x.rows())) return GatedVectorRows(it, panel_begin, panel_end, bias, out);
+  alignas(64) float results[kGatedRows * kRowBlock];
   const int64_t width = w.n / 2, up = width / kPanel;
-  const int64_t out_stride = out.stride / 2;
+  const Target target = {nullptr, false, {results, kGatedRows, kRowBlock, kRowBlock}, kRowBlock};
   int configured = 0;
-  if (VectorProduct::Fits(it, x.rows())) {
-    const int rows = static_cast<int>(x.rows());
-    const VectorProduct product(it, rows);
-    alignas(64) float block[kVectorRows * kVectorOut];
-    for (int64_t panel = panel_begin; panel < panel_end; panel += 2) {
-      const int pairs = panel + 1 < panel_end ? 2 : 1;
-      const int64_t panels[kVectorPanels] = {panel, panel + up, panel + 1, panel + 1 + up};
-      for (int p = 0; p < 2 * pairs; ++p)
-        for (int r = 0; r < rows; ++r)
-          Store(bias == nullptr ? Zero() : Load(bias + panels[p] * kPanel), block + r * kVectorOut + p * kPanel);
-      product.AddTo(block, panels, 2 * pairs, panel + 4 <= panel_end ? 2 : 0);
-      for (int i = 0; i < pairs; ++i) {
-        const int padding = panel + i + 1 == up ? static_cast<int>((32 - width % 32) % 32) : 0;
-        uint16_t* to = reinterpret_cast<uint16_t*>(out.row(0)) + (panel + i) * kPanel;
-        FinishGated(block + 2 * i * kPanel, kVectorOut, rows, to, out_stride, padding);
-      }
+  GatedBlocks gated(out, width);
+  // `slot`: the row of `results` where the block's results are
+  const auto start = [&](int64_t panel, int64_t slot, int rows, bool going_on) __attribute__((always_inline)) {
+    float both[kRowBlock];
+    Target from = target;
+    if (bias != nullptr) {
+      Store(Load(bias + panel * kPanel), both);
+      Store(Load(bias + width + panel * kPanel), both + kPanel);
+      Visible(both);
+      from.bias = both;
     }
+    StartBlock(from, {{0, 1}}, slot, rows, going_on);
+  };
+  const auto finish = [&](int64_t slot, int rows) __attribute__((always_inline)) {
+    FinishBlock(target, {{0, 1}}, slot, rows);
+    Visible(results);
+  };
+  if (x.rows() <= kRowBlock) {
+    const int rows = static_cast<int>(x.rows());
+    ConfigureTiles(rows);
+    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      start(panel, 0, rows, false);
+      WholeDepth(it, {{panel, panel + up}}, panel + 1 < panel_end ? 1 : 0, 0, rows);
+      finish(0, rows);
+      gated.Add(results, panel, 0, rows, 1);
+      gated.Finish();
+    }
+    _tile_release();
     return;
   }
-  for (int64_t top = 0; top < x.rows(); top += kGatedRows) {
-    const int64_t part = x.rows() - top < kGatedRows ? x.rows() - top : kGatedRows;
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const Pair pair = {{panel, panel + up}};
-      const int64_t follow = panel + 1 < panel_end ? 1 : 0;
-      const int padding = panel + 1 == up ? static_cast<int>((32 - width % 32) % 32) : 0;
-      uint16_t* to = reinterpret_cast<uint16_t*>(out.row(top)) + panel * kPanel;
-      const Target target = {nullptr, false, {results, part, kRowBlock, kRowBlock}, kRowBlock};
-      const auto start = [&](int64_t row, int rows, bool going_on) __attribute__((always_inline)) {
-        const Pair halves = {{0, 1}};
-        float both[kRowBlock];
-        Target from = target;
-        if (bias != nullptr) {
-          Store(Load(bias + panel * kPanel), both);
-          Store(Load(bias + width + panel * kPanel), both + kPanel);
-          Visible(both);
-          from.bias = both;
-        }
-        StartBlock(from, halves, row, rows, going_on);
-      };
-      const auto finish = [&](int64_t row, int rows, bool last) __attribute__((always_inline)) {
-        FinishBlock(target, {{0, 1}}, row, rows);
-        Visible(results);
-        if (last) FinishGated(results + row * kRowBlock, kRowBlock, rows, to + row * out_stride, out_stride, padding);
-      };
-      if (part <= kRowBlock) {
-        const int rows = static_cast<int>(part);
-        if (rows != configured) ConfigureTiles(rows);
-        configured = rows;
-        start(0, rows, false);
-        WholeDepth(it, pair, follow, top, rows);
-        finish(0, rows, true);
-        continue;
-      }
-      for (int64_t first = 0; first < it.tiles; first += kManyTiles) {
-        const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
-        const uint8_t* b[2];
-        for (int p = 0; p < 2; ++p) b[p] = it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count, scratch[p]);
-        Visible(scratch);
-        ForBlocks(
-            part, configured, [&](int64_t row, int rows) __attribute__((always_inline)) {
-              start(row, rows, first > 0);
-              Stretch(it, row == 0, top + row, rows, first, count, b, follow);
-              finish(row, rows, first + count == it.tiles);
-            });
-      }
-    }
+  // Where one stretch is the whole depth, results are kept for the length of a block; else for as many rows as there is room for.
+  const int64_t stretches = (it.tiles + kManyTiles - 1) / kManyTiles;
+  const int64_t kept = stretches == 1 ? x.rows() : kGatedRows;
+  for (int64_t top = 0; top < x.rows(); top += kept) {
+    const auto at = [&](int64_t i) {
+      const int64_t first = i % stretches * kManyTiles, panel = panel_begin + i / stretches;
+      const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
+      return Stretch{{{panel, panel + up}}, first, count, panel + 1 < panel_end ? 1 : 0};
+    };
+    ForStretches(
+        it, x.rows() - top < kept ? x.rows() - top : kept, stretches * (panel_end - panel_begin), configured,
+        at, [&](const Stretch& s, int64_t row, int rows, const uint8_t* const* b, Weights& weights) __attribute__((always_inline)) {
+          const int64_t slot = stretches == 1 ? row % (2 * kRowBlock) : row;
+          start(s.pair.panel[0], slot, rows, s.first > 0);
+          Multiply<true>(rows, it.a(top + row) + s.first * kTileMaxBytes, it.x.bytes.stride, b[0], b[1], s.count, [&] {
+            weights();
+            gated();
+          });
+          gated.Finish();
+          finish(slot, rows);
+          if (s.first + s.count == it.tiles) gated.Add(results + slot * kRowBlock, s.pair.panel[0], top + row, rows, s.count);
+        });
+    gated.Finish();
   }
   _tile_release();
 }

@@ -33,21 +33,19 @@ SIMD_FN __m512i Shift(__m512i a) {
 // Any NaN as one that survives the loss of its lower half.
 SIMD_FN __m512 PlainNan(__m512 x) { return SelectNan(x, _mm512_castsi512_ps(_mm512_set1_epi32(0x7FC00000)), x); }
 
-// What a group of 32 inputs is unpacked with: for each of two positions of the code in the fraction, d' and the constant.
+// What a group of 32 inputs is unpacked with: d' and the constant.
 struct Scales {
-  __m512 d[2], c[2];
+  __m512 d, c;
 };
+// Where a code is in the fraction: a whole byte, so that one shuffle puts it there.
 template <DType kFormat>
-inline constexpr int kPosition[2] = {CodeBits(kFormat) == 8 ? 8 : 12, CodeBits(kFormat) == 8 ? 8 : 16};
+inline constexpr int kPlace = CodeBits(kFormat) == 8 ? 1 : 2;
 
 template <DType kFormat>
-SIMD_FN void Spread(__m512 d, __m512 m, Scales& s) {
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i) {
-    const float unit = static_cast<float>(1 << (23 - kPosition<kFormat>[i]));
-    s.d[i] = _mm512_mul_ps(d, _mm512_set1_ps(unit));
-    s.c[i] = PlainNan(_mm512_fnmadd_ps(d, _mm512_set1_ps(unit + static_cast<float>(CodeZero(kFormat))), m));
-  }
+SIMD_FN Scales Spread(__m512 d, __m512 m) {
+  const float unit = static_cast<float>(1 << (23 - 8 * kPlace<kFormat>));
+  return {_mm512_mul_ps(d, _mm512_set1_ps(unit)),
+          PlainNan(_mm512_fnmadd_ps(d, _mm512_set1_ps(unit + static_cast<float>(CodeZero(kFormat))), m))};
 }
 
 // The scales of group g; halves[1] is set apart for Q6_K alone.
@@ -71,37 +69,50 @@ SIMD_FN void LoadScales(const uint8_t* scales, int64_t group, Scales* halves) {
       m = _mm512_sub_ps(_mm512_setzero_ps(), m);
     } else {
       d = _mm512_mul_ps(unit, LoadI8(reinterpret_cast<const int8_t*>(sub)));
-      Spread<kFormat>(PlainNan(_mm512_mul_ps(unit, LoadI8(reinterpret_cast<const int8_t*>(sub + 16)))), m, halves[1]);
+      halves[1] = Spread<kFormat>(PlainNan(_mm512_mul_ps(unit, LoadI8(reinterpret_cast<const int8_t*>(sub + 16)))), m);
     }
   }
-  Spread<kFormat>(PlainNan(d), m, halves[0]);
+  halves[0] = Spread<kFormat>(PlainNan(d), m);
 }
 
-// Input 4 * kQuad + kByte of the group as floats of all columns. codes: the group's vectors (see packed.h).
-template <DType kFormat, int kQuad, int kByte>
-SIMD_FN __m512 Value(const __m512i* codes, const Scales* halves) {
+// The codes of a quad of inputs (byte 4*c + j: input j, column c), as bytes for Value. codes: the group's vectors (see packed.h).
+template <DType kFormat, int kQuad>
+SIMD_FN __m512i QuadBytes(const __m512i* codes) {
   constexpr int kBits = CodeBits(kFormat);
-  constexpr int kFrom = kBits == 8 ? 8 * kByte : 8 * kByte + 4 * (kQuad / 4);
-  // The position that shares its shift with a neighbour: 0 4 8 12 16 20 24 28 go to 12 12 16 12 16 12 16 12.
-  constexpr int kWhich = kBits != 8 && (kFrom == 8 || kFrom == 16 || kFrom == 24) ? 1 : 0;
-  constexpr int kTo = kPosition<kFormat>[kWhich];
-  constexpr int kMask = kBits == 8 ? 255 : 15;
-  __m512i x = AndOr(Shift<kTo - kFrom>(codes[kBits == 8 ? kQuad : kQuad % 4]), kMask << kTo, _mm512_set1_epi32(kOne));
-  if constexpr (kBits == 5) x = AndOr(Shift<kTo + 4 - (8 * kByte + kQuad)>(codes[4]), 1 << (kTo + 4), x);
-  if constexpr (kBits == 6) x = AndOr(Shift<kTo + 4 - (8 * kByte + 2 * (kQuad % 4))>(codes[4 + kQuad / 4]), 3 << (kTo + 4), x);
-  const Scales& s = halves[kFormat == DType::kQ6_K ? kQuad / 4 : 0];
-  return _mm512_fmadd_ps(_mm512_castsi512_ps(x), s.d[kWhich], s.c[kWhich]);
+  if constexpr (kBits == 8) return codes[kQuad];
+  __m512i x = AndOr(Shift<kQuad / 4 * -4>(codes[kQuad % 4]), 0x0F0F0F0F, _mm512_set1_epi32(static_cast<int>(0x80808080)));
+  if constexpr (kBits == 5) x = AndOr(Shift<4 - kQuad>(codes[4]), 0x10101010, x);
+  if constexpr (kBits == 6) x = AndOr(Shift<4 - 2 * (kQuad % 4)>(codes[4 + kQuad / 4]), 0x30303030, x);
+  return x;
+}
+
+// Every lane's bytes from byte kByte of the same lane of `bytes` where the mask (four bits a lane) is set, else those of x.
+template <int kByte>
+SIMD_FN __m512i Place(__m512i x, __mmask64 mask, __m512i bytes) {
+  const __m512i from = _mm512_set4_epi32(0x01010101 * (12 + kByte), 0x01010101 * (8 + kByte), 0x01010101 * (4 + kByte), 0x01010101 * kByte);
+  return _mm512_mask_shuffle_epi8(x, mask, bytes, from);
+}
+
+// Input kByte of a quad as floats of all columns.
+template <DType kFormat, int kByte>
+SIMD_FN __m512 Value(__m512i bytes, Scales s) {
+  constexpr __mmask64 kMask = 0x1111111111111111u << kPlace<kFormat>;
+  const __m512i one = _mm512_set1_epi32(kOne);
+  const __m512i x = kByte == kPlace<kFormat> ? _mm512_mask_blend_epi8(kMask, one, bytes) : Place<kByte>(one, kMask, bytes);
+  return _mm512_fmadd_ps(_mm512_castsi512_ps(x), s.d, s.c);
 }
 
 // Two rows of floats -> one row of pairs.
 SIMD_FN void StorePairs(__m512 even, __m512 odd, uint8_t* dst) {
-  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
-  _mm512_store_si512(dst, AndOr(_mm512_castps_si512(odd), static_cast<int>(0xFFFF0000), low));
+  const __m512i high = _mm512_set4_epi32(0x0F0E0F0E, 0x0B0A0B0A, 0x07060706, 0x03020302);
+  _mm512_store_si512(dst, _mm512_mask_shuffle_epi8(_mm512_castps_si512(odd), 0x3333333333333333u, _mm512_castps_si512(even), high));
 }
 template <DType kFormat, int kQuad>
 SIMD_FN void StoreQuad(const __m512i* codes, const Scales* halves, uint8_t* dst) {
-  StorePairs(Value<kFormat, kQuad, 0>(codes, halves), Value<kFormat, kQuad, 1>(codes, halves), dst + 2 * kQuad * 64);
-  StorePairs(Value<kFormat, kQuad, 2>(codes, halves), Value<kFormat, kQuad, 3>(codes, halves), dst + (2 * kQuad + 1) * 64);
+  const __m512i bytes = QuadBytes<kFormat, kQuad>(codes);
+  const Scales s = halves[kFormat == DType::kQ6_K ? kQuad / 4 : 0];
+  StorePairs(Value<kFormat, 0>(bytes, s), Value<kFormat, 1>(bytes, s), dst + 2 * kQuad * 64);
+  StorePairs(Value<kFormat, 2>(bytes, s), Value<kFormat, 3>(bytes, s), dst + (2 * kQuad + 1) * 64);
 }
 
 template <DType kFormat>
@@ -153,8 +164,10 @@ SIMD_FN __m512 Cut(__m512 x) {
 // One quad of a step: chain[0] takes even inputs, chain[1] odd ones.
 template <DType kFormat, int kRows, int kQuad>
 SIMD_FN void AddQuad(const __m512i* codes, const Scales* halves, const float* x, int64_t x_stride, __m512 (*chain)[kRows]) {
-  const __m512 w[4] = {Cut(Value<kFormat, kQuad, 0>(codes, halves)), Cut(Value<kFormat, kQuad, 1>(codes, halves)),
-                       Cut(Value<kFormat, kQuad, 2>(codes, halves)), Cut(Value<kFormat, kQuad, 3>(codes, halves))};
+  const __m512i bytes = QuadBytes<kFormat, kQuad>(codes);
+  const Scales s = halves[kFormat == DType::kQ6_K ? kQuad / 4 : 0];
+  const __m512 w[4] = {Cut(Value<kFormat, 0>(bytes, s)), Cut(Value<kFormat, 1>(bytes, s)), Cut(Value<kFormat, 2>(bytes, s)),
+                       Cut(Value<kFormat, 3>(bytes, s))};
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j)
 #pragma GCC unroll 2

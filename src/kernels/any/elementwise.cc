@@ -65,11 +65,8 @@ void SiluMul(Mat<const float> x, Mat<float> y) {
     const float *gate = x.row(t), *up = gate + n;
     float* out = y.row(t);
     ForVectors(
-        n, [&](int64_t i, int lanes) __attribute__((always_inline)) {
-          const F32x16 g = LoadN(gate + i, lanes);
-          const F32x16 silu = Div(g, Add(Set(1.0f), Exp(Sub(Zero(), g))));
-          StoreN(Mul(silu, LoadN(up + i, lanes)), out + i, lanes);
-        });
+        n, [&](int64_t i, int lanes)
+               __attribute__((always_inline)) { StoreN(Mul(Silu(LoadN(gate + i, lanes)), LoadN(up + i, lanes)), out + i, lanes); });
   }
 }
 
