@@ -573,11 +573,13 @@ class GatedBlocks {
  private:
   [[gnu::always_inline]] void Some(int rows) {
     if (rows > left_) rows = left_;
+    for (int r = 0; r < rows; ++r) __builtin_prefetch(to_ + (kFetchRows + r) * stride_, 1);
     FinishGated(c_, kRowBlock, rows, to_, stride_, pad_);
     c_ += rows * kRowBlock;
     to_ += rows * stride_;
     left_ -= rows;
   }
+  static constexpr int kFetchRows = 8;  // so far ahead the lines of the output are asked for
   uint16_t* out_;
   int64_t stride_, up_;
   int padding_;
