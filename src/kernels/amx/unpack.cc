@@ -1,7 +1,7 @@
 // Packed panels -> tiles of bf16 pairs, the one form in which the matrix unit takes all formats; and for a row or two the unit's steps in
 // vector registers, to the same bits: what such products cost is unpacking, and tiles would add a store, a load and a step to it.
-// A code's byte is put into the fraction of a float by one shuffle, x = 1 + code * 2^(place - 23), place 8 or 16, so that value = d * (code -
-// zero) + m is one fma: with d' = d * 2^(23 - place), value = fma(d', x, m - zero * d - d'). Without m all of that is exact.
+// A code's byte is put into the fraction of a float by one shuffle, x = 1 + code * 2^(place - 23), place 8 or 16, so that value = d * (code
+// - zero) + m is one fma: with d' = d * 2^(23 - place), value = fma(d', x, m - zero * d - d'). Without m all of that is exact.
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
