@@ -12,6 +12,8 @@
 #include <sstream>
 #include <thread>
 
+#include "text/encoders/deepseek_v32.h"
+
 namespace sgl {
 namespace {
 
@@ -97,10 +99,12 @@ TEST(ChatTemplateDriver, Answers) {
   for (std::string line; std::getline(in, line);) {
     const auto row = ParseJson(line);
     ASSERT_TRUE(row.ok()) << line;
-    const auto text = RenderText(row->get_string("template", ""), (*row)["variables"]);
+    const std::string source = row->get_string("template", "");
+    const auto text =
+        source == kDeepSeekV32 ? MakeDeepSeekV32(false)->Render((*row)["variables"]) : RenderText(source, (*row)["variables"]);
     Json answer;
     answer.Set(text.ok() ? "output" : "error", text.ok() ? *text : text.error().message);
-    const auto parsed = ChatTemplate::Parse(row->get_string("template", ""));
+    const auto parsed = ChatTemplate::Parse(source);
     if (parsed.ok()) answer.Set("parts", (*parsed)->wants_content_parts());
     out << DumpJson(answer) << "\n";
   }

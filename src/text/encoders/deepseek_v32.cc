@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -49,6 +51,10 @@ std::string Dump(const Json& value) {
   std::string out;
   AppendPython(out, value);
   return out;
+}
+
+bool IsOneOf(std::string_view role, std::initializer_list<std::string_view> roles) {
+  return std::find(roles.begin(), roles.end(), role) != roles.end();
 }
 
 struct Message {
@@ -101,23 +107,22 @@ Result<std::string> Encoder::Encode(const Json& messages, const Json& functions)
     m.reasoning = message.get_string("reasoning_content", "");
     const Json& calls = message["tool_calls"];
     if (calls.is_array() && !calls.as_array().empty()) m.calls = &calls;
-    if (!message["response_format"].is_null()) m.response_format = &message["response_format"];
+    if (const Json& form = message["response_format"]; !form.is_null() && form != Json(Json::Object{})) m.response_format = &form;
     m.place = messages_.size();
     messages_.push_back(std::move(m));
   }
   if (messages_.empty() || messages_.front().role != "system") messages_.insert(messages_.begin(), Message{.role = "system"});
-  const auto is_user = [](const Message& m) { return m.role == "user" || m.role == "developer"; };
   const auto find_last_user = [&] {
     last_user_ = -1;
     for (size_t i = 0; i < messages_.size(); ++i)
-      if (is_user(messages_[i])) last_user_ = static_cast<int64_t>(i);
+      if (IsOneOf(messages_[i].role, {"user", "developer"})) last_user_ = static_cast<int64_t>(i);
   };
   find_last_user();
-  if (thinking_) {  // what was thought before the last question is forgotten, and so are a developer's words
+  if (thinking_) {  // what was thought before the last question is forgotten, and so is what other roles said
     std::vector<Message> kept;
     for (size_t i = 0; i < messages_.size(); ++i) {
       const bool old = static_cast<int64_t>(i) < last_user_;
-      if (old && messages_[i].role == "developer") continue;
+      if (old && !IsOneOf(messages_[i].role, {"user", "system", "tool", "assistant"})) continue;
       if (old) messages_[i].reasoning.clear();
       kept.push_back(std::move(messages_[i]));
     }

@@ -66,7 +66,9 @@ TEST(DeepSeekV32, ToolsAndThinking) {
   EXPECT_EQ(Render("[" + std::string(kCall) + "]", false), Spelled("[BOS][U]Q[A]</think>" + std::string(kCallText) + "</think>"));
 }
 
-TEST(DeepSeekV32, DevelopersAreForgottenWhenThinking) {
+TEST(DeepSeekV32, OtherRolesAreForgottenWhenThinking) {
+  EXPECT_EQ(Render(R"([{"role":"latest_reminder","content":"x"},{"role":"function","content":"x"},{"role":"user","content":"y"}])", true),
+            Spelled("[BOS][U]y[A]<think>"));
   const std::string messages = R"([{"role":"developer","content":"x"},{"role":"user","content":"y"}])";
   EXPECT_EQ(Render(messages, true), Spelled("[BOS][U]y[A]<think>"));
   EXPECT_EQ(Render(messages, false), Spelled("[BOS][U]\n\n# The user's message is: x[A]</think>[U]y[A]</think>"));
@@ -80,6 +82,8 @@ TEST(DeepSeekV32, TextAboutTools) {
   EXPECT_EQ(Render(R"([{"role":"user","content":"Hi"}])", false,
                    R"([{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}])"),
             Spelled("[BOS]\n\n") + DeepSeekV32Tools(function) + Spelled("[U]Hi[A]</think>"));
+  EXPECT_EQ(Render(R"([{"role":"system","content":"S","response_format":{}},{"role":"user","content":"Hi"}])", false),
+            Spelled("[BOS]S[U]Hi[A]</think>"));
   EXPECT_EQ(
       Render(R"([{"role":"system","content":"S","response_format":{"a":1.0,"é":"\n"}},{"role":"user","content":"Hi"}])", false),
       Spelled("[BOS]S\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n{\"a\": 1.0, \"é\": \"\\n\"}"
