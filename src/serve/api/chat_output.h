@@ -22,6 +22,7 @@ struct ChatFormat {
   bool separate_reasoning = true;              // false: reasoning stays in the content, tags and all
   bool stream_reasoning = true;                // false: reasoning comes out in one piece, at its end
   bool content_never_empty = false;            // an answer that is reasoning only is content instead
+  bool grammar_reads_reasoning = false;        // the answer's grammar holds from its first token on
 
   const ToolFormat* tools = nullptr;  // null: no calls are looked for
   std::shared_ptr<const ToolSet> functions;

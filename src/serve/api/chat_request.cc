@@ -80,6 +80,8 @@ Status ConstrainCalls(ChatRequest& request, const ApiContext& context, ChatForma
     demand.choice = ToolDemand::Choice::kRequired;
   }
   demand.special = SpecialsOf(context.backend.tokenizer());
+  demand.bounded_reasoning = format.reasoning != nullptr && (context.config.strict_thinking || context.config.max_think_tokens >= 0 ||
+                                                             request.sampling.custom_params["thinking_budget"].is_int());
   const SamplingParams& params = request.sampling.params;
   TRY(ToolConstraint constraint, ConstrainTools(*format.functions, format.tools, demand));
   if (constraint.structural_tag.empty() && constraint.json_schema.empty()) return {};
@@ -88,6 +90,7 @@ Status ConstrainCalls(ChatRequest& request, const ApiContext& context, ChatForma
     return {};
   }
   if (constraint.forced_list) format.tools = FindToolFormat("json_array");
+  format.grammar_reads_reasoning = constraint.from_first_token;
   // The same way as a grammar that a client names: where those are refused, so is this.
   Json grammar;
   if (!constraint.structural_tag.empty()) grammar.Set("structural_tag", constraint.structural_tag);
@@ -97,7 +100,7 @@ Status ConstrainCalls(ChatRequest& request, const ApiContext& context, ChatForma
 
 // The tokens after which a grammar holds when the answer starts as reasoning.
 std::vector<TokenId> ThinkEnd(const ChatFormat& format, const Tokenizer& tokenizer) {
-  if (format.reasoning == nullptr) return {};
+  if (format.reasoning == nullptr || format.grammar_reads_reasoning) return {};
   if (format.reasoning->harmony) return tokenizer.Encode("<|channel|>final<|message|>", false);
   return format.reasoning_inside ? tokenizer.Encode(format.reasoning->end, false) : std::vector<TokenId>();
 }

@@ -16,14 +16,16 @@ namespace sgl {
 // At most one of the strings is not empty; both empty: nothing to enforce.
 struct ToolConstraint {
   std::string structural_tag, json_schema;
-  bool forced_list = false;  // calls come as a JSON list, not in the model's own format
+  bool forced_list = false;       // calls come as a JSON list, not in the model's own format
+  bool from_first_token = false;  // the grammar reads reasoning, too: it holds from the start of the answer
 };
 
 struct ToolDemand {
   enum class Choice { kAuto, kRequired, kNamed } choice = Choice::kAuto;
-  std::string name = {};  // kNamed: one of the functions
-  bool parallel = true;   // more than one call is fine
-  int strict_level = 0;   // SGLANG_TOOL_STRICT_LEVEL: 1: names are enforced with auto as well; 2: parameters, too
+  std::string name = {};           // kNamed: one of the functions
+  bool parallel = true;            // more than one call is fine
+  int strict_level = 0;            // SGLANG_TOOL_STRICT_LEVEL: 1: names are enforced with auto as well; 2: parameters, too
+  bool bounded_reasoning = false;  // reasoning has a budget, or --enable-strict-thinking's rules
   // Whether the model has a special token of that text: a grammar writes those as tokens.
   std::function<bool(std::string_view)> special = [](std::string_view) { return false; };
 };
@@ -34,7 +36,7 @@ struct ToolDemand {
 // contradict one another.
 Result<ToolConstraint> ConstrainTools(const ToolSet& tools, const ToolFormat* format, const ToolDemand& demand);
 
-// The special tokens in what calls of this format look like.
+// The special tokens in what calls of this format, and nothing else in its answers, look like.
 std::vector<std::string> SpecialTokensOf(const ToolFormat& format, const std::function<bool(std::string_view)>& special);
 
 }  // namespace sgl

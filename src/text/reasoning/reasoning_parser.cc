@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/reasoning/reasoning_parser.h"
 
+#include <optional>
+
 #include "text/tools/harmony.h"
 #include "text/tools/input.h"
+#include "text/tools/value_relay.h"
 
 namespace sgl {
 namespace {
@@ -106,8 +109,25 @@ class HarmonyChannels final : public ReasoningParser {
   bool in_reasoning() const override { return body_ == Body::kReasoning && state_ != State::kBetween; }
 
  private:
-  enum class State { kBetween, kHeader, kBody };
+  enum class State { kBetween, kHeader, kArguments, kBody };
   enum class Body { kReasoning, kContent, kCall };
+
+  // A call's JSON, whose strings may have what else ends a message.
+  bool Arguments(std::vector<ReasoningEvent>& out) {
+    const std::string_view rest = in_.rest();
+    std::string unused;
+    tools::Relay step = tools::Relay::kMore;
+    size_t n = 0;
+    while (step == tools::Relay::kMore && n < rest.size()) {
+      step = arguments_->Push(rest[n], unused);
+      unused.clear();
+      if (step == tools::Relay::kMore || step == tools::Relay::kDone) ++n;
+    }
+    Emit(false, in_.Take(n), out);
+    if (step == tools::Relay::kMore) return false;
+    state_ = State::kBody;
+    return true;
+  }
 
   bool Step(std::vector<ReasoningEvent>& out) {
     const std::string_view starts[] = {"<|start|>", "<|channel|>"};
@@ -127,9 +147,11 @@ class HarmonyChannels final : public ReasoningParser {
       const bool call = !tools::HarmonyFunction(header_).empty();
       body_ = call ? Body::kCall : header_.find("analysis") != std::string::npos ? Body::kReasoning : Body::kContent;
       if (call) Emit(false, header_, out);
-      state_ = State::kBody;
+      state_ = call ? State::kArguments : State::kBody;
+      arguments_.emplace(tools::ValueRelay::Dialect::kJson);
       return true;
     }
+    if (state_ == State::kArguments) return Arguments(out);
     const std::string_view ends[] = {"<|end|>", "<|return|>", "<|call|>", "<|start|>", "<|channel|>"};
     Emit(body_ == Body::kReasoning, in_.TakeUntil(ends, found), out);
     if (found < 0) return false;
@@ -147,6 +169,7 @@ class HarmonyChannels final : public ReasoningParser {
   State state_ = State::kBetween;
   Body body_ = Body::kContent;
   std::string header_;
+  std::optional<tools::ValueRelay> arguments_;
   Input in_;
 };
 

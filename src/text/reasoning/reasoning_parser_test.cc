@@ -50,6 +50,11 @@ constexpr Sample kSamples[] = {
      "hm", "<|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json<|message|>{}<|call|>"},
     {"gpt-oss", false, "<|channel|>commentary<|message|>First<|end|><|start|>assistant<|channel|>analysis<|message|>so", "so", "First"},
     {"gpt-oss", false, "plain", "", "plain"},
+    {"gpt-oss", false,
+     "<|channel|>commentary to=functions.f<|message|> {\"a\": \"<|end|>\"} <|end|><|start|>assistant<|channel|>final<|message|>x", "",
+     "<|channel|>commentary to=functions.f<|message|> {\"a\": \"<|end|>\"} <|call|>x"},
+    {"gpt-oss", false, "<|channel|>commentary to=functions.f<|message|>{\"a\"<|end|><|channel|>final<|message|>x", "",
+     "<|channel|>commentary to=functions.f<|message|>{\"a\"<|call|>x"},
 };
 
 std::string Parse(const Sample& sample, const std::vector<size_t>& cuts, std::string* content) {

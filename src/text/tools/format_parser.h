@@ -35,6 +35,19 @@ class FormatParser : public ToolParser {
  protected:
   // Goes on by one state or some text; false: more text is needed (or, once the input has ended, nothing is left to do).
   virtual bool Step() = 0;
+  // The open call breaks the rules. True: the parser goes on behind it.
+  virtual bool Fail() {
+    sink_.Broken();
+    return true;
+  }
+  // Where a relay's step leads: to `next` when its value is complete. False: text is needed.
+  template <class State>
+  bool Then(Relay step, State& state, State next) {
+    if (step == Relay::kMore) return false;
+    if (step == Relay::kBad) return Fail();
+    state = next;
+    return true;
+  }
   // Takes text that belongs to a call or its frame.
   std::string_view Eat(size_t bytes) {
     const std::string_view text = in_.Take(bytes);

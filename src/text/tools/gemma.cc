@@ -18,11 +18,13 @@ class Reader {
       if (any && !Comma()) break;
       Space();
       if (!at_.empty() && at_[0] == '}') break;
+      std::string_view key;
+      const bool quoted = Quoted(key);
       const size_t colon = at_.find(':');
       if (colon == at_.npos) return false;
-      std::string_view key = Trim(at_.substr(0, colon));
-      if (key.size() >= 2 * kQuote.size() && key.substr(0, kQuote.size()) == kQuote)
-        key = key.substr(kQuote.size(), key.size() - 2 * kQuote.size());
+      const std::string_view word = Trim(at_.substr(0, colon));
+      if (quoted && !word.empty()) return false;
+      if (!quoted) key = word;
       at_.remove_prefix(colon + 1);
       out += any ? ", \"" : "\"";
       AppendEscaped(out, key);
@@ -36,6 +38,15 @@ class Reader {
  private:
   void Space() {
     while (!at_.empty() && IsSpace(at_[0])) at_.remove_prefix(1);
+  }
+  // Text in quotes, if that comes next.
+  bool Quoted(std::string_view& text) {
+    if (at_.substr(0, kQuote.size()) != kQuote) return false;
+    const size_t end = at_.find(kQuote, kQuote.size());
+    if (end == at_.npos) return false;
+    text = at_.substr(kQuote.size(), end - kQuote.size());
+    at_.remove_prefix(end + kQuote.size());
+    return true;
   }
   bool Comma() {
     Space();
@@ -53,14 +64,10 @@ class Reader {
   bool Value(std::string& out, int depth) {
     Space();
     if (at_.empty() || depth > kMaxDepth) return false;
-    if (at_.substr(0, kQuote.size()) == kQuote) {
-      at_.remove_prefix(kQuote.size());
-      const size_t end = at_.find(kQuote);
-      if (end == at_.npos) return false;
+    if (std::string_view text; Quoted(text)) {
       out += '"';
-      AppendEscaped(out, at_.substr(0, end));
+      AppendEscaped(out, text);
       out += '"';
-      at_.remove_prefix(end + kQuote.size());
       return true;
     }
     if (at_[0] == '{') return Object(out, depth + 1);
@@ -70,6 +77,10 @@ class Reader {
     const std::string_view word = Trim(at_.substr(0, end));
     at_.remove_prefix(end);
     std::string json;
+    if (word == "None") {  // as the model's template prints it
+      out += "null";
+      return true;
+    }
     if (!word.empty() && word[0] != '"' && RelayAll(ValueRelay::Dialect::kJson, word, json)) {
       out += json;
       return true;
@@ -111,15 +122,22 @@ void Gemma::Call() {
 }
 
 bool Gemma::Step() {
-  const std::string_view begin[] = {kBegin}, end[] = {kEnd};
+  const std::string_view begin[] = {kBegin}, stops[] = {kQuote, kEnd};
   if (!in_call_) {
     if (TextUntil(begin) < 0) return false;
     Eat(kBegin.size());
     body_.clear();
     in_call_ = true;
+    in_text_ = false;
     return true;
   }
-  if (PartUntil(end, body_) < 0) return false;
+  const int found = PartUntil(std::span(stops).first(in_text_ ? 1 : 2), body_);  // text may have what else is the call's end
+  if (found < 0) return false;
+  if (found == 0) {
+    body_ += Eat(kQuote.size());
+    in_text_ = !in_text_;
+    return true;
+  }
   Eat(kEnd.size());
   in_call_ = false;
   Call();

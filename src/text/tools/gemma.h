@@ -15,7 +15,7 @@ class Gemma final : public FormatParser {
   bool Step() override;
   void Call();
 
-  bool in_call_ = false;
+  bool in_call_ = false, in_text_ = false;
   std::string body_;
 };
 

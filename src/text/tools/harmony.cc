@@ -13,6 +13,12 @@ std::string HarmonyFunction(std::string_view header) {
   return std::string(header.substr(0, end));
 }
 
+bool Harmony::Fail() {
+  sink_.Broken();
+  state_ = State::kSkip;
+  return true;
+}
+
 bool Harmony::Step() {
   constexpr std::string_view kStart = "<|start|>", kChannel = "<|channel|>", kMessage = "<|message|>", kCall = "<|call|>", kEnd = "<|end|>";
   switch (state_) {
@@ -52,22 +58,12 @@ bool Harmony::Step() {
           state_ = State::kText;
           return true;
         }
+        if (in_.front() != '{') return Fail();
         relay_.emplace(ValueRelay::Dialect::kJson);
-        if (in_.front() != '{') {
-          sink_.Broken();
-          state_ = State::kSkip;
-          return true;
-        }
       }
       const Relay step = RelayArguments(*relay_);
-      if (step == Relay::kMore) return false;
-      relay_.reset();
-      if (step == Relay::kBad)
-        sink_.Broken();
-      else
-        sink_.Done();
-      state_ = step == Relay::kBad ? State::kSkip : State::kAfter;
-      return true;
+      if (step == Relay::kDone) sink_.Done();
+      return Then(step, state_, State::kAfter);
     }
     case State::kAfter: {
       if (!EatSpace() || in_.empty()) return false;

@@ -20,6 +20,7 @@ class Harmony final : public FormatParser {
  private:
   enum class State { kText, kHeader, kArguments, kAfter, kSkip };
   bool Step() override;
+  bool Fail() override;
 
   State state_ = State::kText;
   std::string header_;

@@ -28,13 +28,7 @@ bool JsonCalls::Step() {
     case State::kStart: return Start();
     case State::kText: return Text();
     case State::kOpen: return Open();
-    case State::kObject: {
-      const Relay step = RelayCall(object_);
-      if (step == Relay::kMore) return false;
-      if (step == Relay::kBad) return Fail();
-      state_ = State::kAfter;
-      return true;
-    }
+    case State::kObject: return Then(RelayCall(object_), state_, State::kAfter);
     case State::kName: return Name();
     case State::kId: return Id();
     case State::kArguments: return Arguments();

@@ -37,7 +37,7 @@ class JsonCalls final : public FormatParser {
   bool Arguments();
   bool After();
   bool Skip();
-  bool Fail();
+  bool Fail() override;
 
   const JsonCallsStyle& style_;
   std::vector<std::string_view> markers_, stops_;

@@ -30,7 +30,7 @@ class NamedJson final : public FormatParser {
   bool Name();
   bool Open();
   bool After();
-  bool Fail();
+  bool Fail() override;
 
   const NamedJsonStyle& style_;
   State state_ = State::kText;

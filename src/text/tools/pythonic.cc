@@ -64,7 +64,7 @@ bool Pythonic::Step() {
     case State::kParam: return Param();
     case State::kParamName: return ParamName();
     case State::kEquals: return Equals();
-    case State::kValue: return Value();
+    case State::kValue: return Then(RelayArguments(*relay_), state_, State::kAfterValue);
     case State::kAfterValue:
       if (!EatSpace() || in_.empty()) return false;
       if (in_.front() != ',' && in_.front() != ')') return Fail();
@@ -73,13 +73,7 @@ bool Pythonic::Step() {
       else
         CallDone();
       return true;
-    case State::kObject: {
-      const Relay step = RelayCall(object_);
-      if (step == Relay::kMore) return false;
-      if (step == Relay::kBad) return Fail();
-      state_ = State::kAfter;
-      return true;
-    }
+    case State::kObject: return Then(RelayCall(object_), state_, State::kAfter);
     case State::kAfter: return After();
     case State::kEnd: {
       if (!EatSpace()) return false;
@@ -101,9 +95,7 @@ bool Pythonic::Name() {
   while (!in_.empty() && IsWord(in_.front())) word_ += Eat(1)[0];
   if (in_.empty()) return false;
   if (in_.front() != '(') return Fail();
-  const bool known = sink_.Name(word_);
-  if (!known && !certain_ && style_.begin.empty()) return Fail();
-  certain_ = true;
+  if (sink_.Name(word_)) certain_ = true;
   Eat(1);
   any_ = false;
   state_ = State::kParam;
@@ -140,15 +132,6 @@ bool Pythonic::Equals() {
   if (sink_.open()) sink_.Arguments(json + "\": ");
   relay_.emplace(ValueRelay::Dialect::kPython);
   state_ = State::kValue;
-  return true;
-}
-
-bool Pythonic::Value() {
-  const Relay step = RelayArguments(*relay_);
-  if (step == Relay::kMore) return false;
-  if (step == Relay::kBad) return Fail();
-  relay_.reset();
-  state_ = State::kAfterValue;
   return true;
 }
 

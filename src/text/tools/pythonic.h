@@ -27,9 +27,8 @@ class Pythonic final : public FormatParser {
   bool Param();
   bool ParamName();
   bool Equals();
-  bool Value();
   bool After();
-  bool Fail();
+  bool Fail() override;
   void CallDone();
 
   const PythonicStyle& style_;
@@ -37,7 +36,7 @@ class Pythonic final : public FormatParser {
   State state_ = State::kText;
   std::string word_;
   bool any_ = false;      // the call has a parameter
-  bool certain_ = false;  // this list has had a call's name and bracket
+  bool certain_ = false;  // this list has had a function of ours and its bracket
   std::optional<ValueRelay> relay_;
   std::optional<CallObject> object_;
 };

@@ -89,16 +89,9 @@ bool TaggedParams::Step() {
       BeginValue();
       return true;
     }
+    case State::kJsonValue: return JsonValue();
     case State::kValue: return Value();
-    case State::kBody: {
-      const Relay step = RelayArguments(*relay_);
-      if (step == Relay::kMore) return false;
-      if (step == Relay::kBad) return Fail();
-      relay_.reset();
-      body_done_ = true;
-      state_ = State::kParams;
-      return true;
-    }
+    case State::kBody: return Then(RelayArguments(*relay_), state_, State::kParams);
     case State::kSkip: break;
   }
   Views stops = style_.call_end;
@@ -143,6 +136,7 @@ bool TaggedParams::Params() {
   if (!EatSpace() || in_.empty()) return false;
   if (style_.json_body && keys_.empty() && !body_done_ && in_.front() == '{') {
     relay_.emplace(ValueRelay::Dialect::kJson);
+    body_done_ = true;
     state_ = State::kBody;
     return true;
   }
@@ -176,9 +170,11 @@ bool TaggedParams::Key() {
 }
 
 void TaggedParams::BeginValue() {
-  state_ = State::kValue;
+  state_ = State::kJsonValue;
   value_.clear();
-  begun_ = false;
+  relay_.reset();
+  seen_ = 0;
+  begun_ = streams_ = false;
   skips_ = std::find(keys_.begin(), keys_.end(), key_) != keys_.end();  // a second value of the same name
   if (skips_) return;
   kinds_ = {};
@@ -191,7 +187,10 @@ void TaggedParams::BeginValue() {
   std::string json = keys_.empty() ? "{\"" : ", \"";
   AppendEscaped(json, key_);
   json += "\": ";
-  if (streams_) json += '"';
+  if (streams_) {
+    json += '"';
+    state_ = State::kValue;
+  }
   sink_.Arguments(json);
   keys_.push_back(key_);
 }
@@ -241,17 +240,50 @@ void TaggedParams::EndValue() {
   } else if (style_.strip == Strip::kSpace) {
     text = Trim(text);
   }
-  const size_t begin = style_.cdata_begin.size(), end = style_.cdata_end.size();
-  if (begin > 0 && text.size() >= begin + end && text.substr(0, begin) == style_.cdata_begin &&
-      text.substr(text.size() - end) == style_.cdata_end)
-    text = Trim(text.substr(begin, text.size() - begin - end));
-  const std::string plain = style_.unescape ? Unescaped(text) : std::string(text);
-  sink_.Arguments(Coerce(plain, kinds_, says_ == KeySays::kJson || style_.guess));
+  const bool guess = says_ == KeySays::kJson || style_.guess;
+  std::string json = Coerce(style_.unescape ? Unescaped(text) : std::string(text), kinds_, guess);
+  // Entities in JSON's own text may stand for themselves: &quot; would break it.
+  if (style_.unescape && json[0] == '"' && kinds_.known && !kinds_.string) json = Coerce(text, kinds_, guess);
+  sink_.Arguments(json);
   value_.clear();
+}
+
+// A list or object as JSON, whose strings may have what else ends a value. What turns out not to be JSON, or breaks off, is left to Value.
+bool TaggedParams::JsonValue() {
+  const std::string_view rest = in_.rest();
+  std::string unused;
+  Relay step = Relay::kMore;
+  for (; step == Relay::kMore && seen_ < rest.size(); ++seen_) {
+    if (!relay_ && IsSpace(rest[seen_])) continue;
+    if (!relay_ && rest[seen_] != '{' && rest[seen_] != '[') break;
+    if (!relay_) relay_.emplace(ValueRelay::Dialect::kJson);
+    step = relay_->Push(rest[seen_], unused);
+    unused.clear();
+  }
+  if (step == Relay::kMore && seen_ == rest.size() && !in_.ended()) return false;
+  if (step == Relay::kDone) ValueText(Eat(seen_), false);
+  state_ = State::kValue;
+  return true;
 }
 
 bool TaggedParams::Value() {
   int found = -1;
+  if (!style_.cdata_begin.empty() && !begun_) {
+    if (!EatSpace() || in_.empty()) return false;
+    const Match open = EatLiteral(style_.cdata_begin);
+    if (open == Match::kMore) return false;
+    in_cdata_ = open == Match::kYes;
+    begun_ = true;
+  }
+  if (in_cdata_) {
+    const std::string_view end[] = {style_.cdata_end};
+    const std::string_view text = in_.TakeUntil(end, found);
+    sink_.Markup(text);
+    ValueText(text, false);
+    if (found < 0) return false;
+    Eat(style_.cdata_end.size());
+    in_cdata_ = false;
+  }
   const std::string_view text = in_.TakeUntil(value_markers_, found);
   sink_.Markup(text);
   ValueText(text, found >= 0);

@@ -35,7 +35,7 @@ struct TaggedParamsStyle {
   bool guess = false;                                 // parameters that the schema does not know: JSON if they look like it
   bool json_body = false;                             // the arguments may be one JSON object
   bool unescape = false;                              // values have HTML's &lt; and the like
-  std::string_view cdata_begin = {}, cdata_end = {};  // may stand around a value
+  std::string_view cdata_begin = {}, cdata_end = {};  // may stand around a value, which then may have tags in it
 };
 
 class TaggedParams final : public FormatParser {
@@ -43,14 +43,15 @@ class TaggedParams final : public FormatParser {
   TaggedParams(const TaggedParamsStyle& style, std::shared_ptr<const ToolSet> tools, ToolMode mode);
 
  private:
-  enum class State { kText, kBetween, kName, kParams, kKey, kValueBegin, kValue, kBody, kSkip };
+  enum class State { kText, kBetween, kName, kParams, kKey, kValueBegin, kJsonValue, kValue, kBody, kSkip };
   bool Step() override;
   bool Between();
   bool Name();
   bool Params();
   bool Key();
+  bool JsonValue();
   bool Value();
-  bool Fail();
+  bool Fail() override;
   void CallDone();
 
   // The first of `literals` that comes next, taken: its place; -1 none; -2 one may still come.
@@ -67,9 +68,10 @@ class TaggedParams final : public FormatParser {
   std::vector<std::string> keys_;  // of this call, so far
   KeySays says_ = KeySays::kNothing;
   ValueKinds kinds_;
-  bool streams_ = false, skips_ = false, begun_ = false, body_done_ = false;
+  bool streams_ = false, skips_ = false, begun_ = false, in_cdata_ = false, body_done_ = false;
   std::string value_;  // collected, or (when it streams) the white space that may be its end
   std::optional<ValueRelay> relay_;
+  size_t seen_ = 0;  // bytes of a value that may be JSON, not taken yet
 };
 
 }  // namespace sgl::tools

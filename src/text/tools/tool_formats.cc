@@ -20,10 +20,10 @@ const JsonCallsStyle kHermes{.begins = {"<tool_call>"}, .end = "</tool_call>"};
 const JsonCallsStyle kTrinity{.begins = {"<tool_call>"}, .end = "</tool_call>", .drop = {"<think>", "</think>"}};
 const JsonCallsStyle kLlama3{.begins = {"<|python_tag|>"}, .bare_object = true, .separator = ';'};
 const JsonCallsStyle kMistral{.begins = {"[TOOL_CALLS]"}, .arguments_begin = "[ARGS]", .id_begin = "[CALL_ID]"};
-const JsonCallsStyle kInternS1{.begins = {"<|action_start|> <|plugin|>"}, .end = "<|action_end|>"};
-const JsonCallsStyle kGigaChat3{
-    .begins = {"<|message_sep|>function call<|role_sep|>\n", "function call<|role_sep|>\n", "<|function_call|>"},
-    .drop = {"<|message_sep|>"}};
+const JsonCallsStyle kInternS1{.begins = {"<|action_start|> <|plugin|>", "<|action_start|><|plugin|>"}, .end = "<|action_end|>"};
+const JsonCallsStyle kGigaChat3{.begins = {"<|message_sep|>\n\nfunction call<|role_sep|>\n", "<|message_sep|>function call<|role_sep|>\n",
+                                           "function call<|role_sep|>\n", "<|function_call|>"},
+                                .drop = {"<|message_sep|>"}};
 const JsonCallsStyle kJsonArray{.bare_object = true, .bare_list = true};
 
 const NamedJsonStyle kDeepSeekV3{.section_begin = "<｜tool▁calls▁begin｜>",
@@ -150,6 +150,7 @@ Parser MakePlain(Tools tools, ToolMode mode) {
 }
 
 using Special = std::function<bool(std::string_view)>;
+using Form = ToolTag::Form;
 
 ToolTag HermesTag(const std::string& name, const Special&) {
   return {.begin = "<tool_call>\n{\"name\": \"" + name + "\", \"arguments\": ",
@@ -196,7 +197,8 @@ ToolTag KimiK2Tag(const std::string& name, const Special&) {
           .after_number = "<|tool_call_argument_begin|>"};
 }
 ToolTag DsmlTag(const std::string& name, const std::string& section) {
-  return {.begin = "<｜DSML｜invoke name=\"" + name + "\">\n",
+  return {.form = Form::kTagged,
+          .begin = "<｜DSML｜invoke name=\"" + name + "\">\n",
           .end = "</｜DSML｜invoke>\n",
           .trigger = "<｜DSML｜" + section + ">",
           .section_begin = "<｜DSML｜" + section + ">\n",
@@ -209,7 +211,8 @@ ToolTag DsmlTag(const std::string& name, const std::string& section) {
 ToolTag DeepSeekV32Tag(const std::string& name, const Special&) { return DsmlTag(name, "function_calls"); }
 ToolTag DeepSeekV4Tag(const std::string& name, const Special&) { return DsmlTag(name, "tool_calls"); }
 ToolTag Qwen3CoderTag(const std::string& name, const Special&) {
-  return {.begin = "<tool_call>\n<function=" + name + ">\n",
+  return {.form = Form::kTagged,
+          .begin = "<tool_call>\n<function=" + name + ">\n",
           .end = "</function>\n</tool_call>",
           .separator = "\n",
           .trigger = "<tool_call>",
@@ -220,7 +223,8 @@ ToolTag Qwen3CoderTag(const std::string& name, const Special&) {
           .ends_value = {"<parameter=", "</function>"}};
 }
 ToolTag Glm45Tag(const std::string& name, const Special&) {
-  return {.begin = "<tool_call>" + name + "\n",
+  return {.form = Form::kTagged,
+          .begin = "<tool_call>" + name + "\n",
           .end = "</tool_call>",
           .separator = "\n",
           .trigger = "<tool_call>",
@@ -229,7 +233,8 @@ ToolTag Glm45Tag(const std::string& name, const Special&) {
           .value_end = "</arg_value>\n"};
 }
 ToolTag Glm47Tag(const std::string& name, const Special&) {
-  return {.begin = "<tool_call>" + name,
+  return {.form = Form::kTagged,
+          .begin = "<tool_call>" + name,
           .end = "</tool_call>",
           .trigger = "<tool_call>",
           .param_begin = "<arg_key>",
@@ -238,7 +243,8 @@ ToolTag Glm47Tag(const std::string& name, const Special&) {
 }
 ToolTag HunyuanTagWith(const std::string& name, const std::string& suffix) {
   const std::string end = suffix + ">";
-  return {.begin = "<tool_call" + end + name + "<tool_sep" + end + "\n",
+  return {.form = Form::kTagged,
+          .begin = "<tool_call" + end + name + "<tool_sep" + end + "\n",
           .end = "</tool_call" + end,
           .separator = "\n",
           .trigger = "<tool_calls" + end,
@@ -251,7 +257,8 @@ ToolTag HunyuanTagWith(const std::string& name, const std::string& suffix) {
 ToolTag HunyuanTag(const std::string& name, const Special&) { return HunyuanTagWith(name, ""); }
 ToolTag HunyuanOpenTag(const std::string& name, const Special&) { return HunyuanTagWith(name, ":opensource"); }
 ToolTag MinimaxM2Tag(const std::string& name, const Special&) {
-  return {.begin = "<invoke name=\"" + name + "\">\n",
+  return {.form = Form::kTagged,
+          .begin = "<invoke name=\"" + name + "\">\n",
           .end = "</invoke>\n",
           .trigger = "<minimax:tool_call>",
           .section_begin = "<minimax:tool_call>\n",
@@ -260,34 +267,111 @@ ToolTag MinimaxM2Tag(const std::string& name, const Special&) {
           .key_end = "\">",
           .value_end = "</parameter>\n"};
 }
+ToolTag MimoTag(const std::string& name, const Special&) {
+  return {.form = Form::kTagged,
+          .begin = "<tool_call>\n<function=" + name + ">\n",
+          .end = "</function>\n</tool_call>",
+          .separator = "\n",
+          .trigger = "<tool_call>",
+          .param_begin = "<parameter=",
+          .key_end = ">",
+          .value_end = "</parameter>\n"};
+}
+ToolTag MiniCpm5Tag(const std::string& name, const Special&) {
+  return {.form = Form::kTagged,
+          .begin = "<function name=\"" + name + "\">",
+          .end = "</function>",
+          .separator = "\n",
+          .trigger = "<function name=\"",
+          .param_begin = "<param name=\"",
+          .key_end = "\">",
+          .value_end = "</param>",
+          .raw_begin = "<![CDATA[",
+          .raw_end = "]]>"};
+}
+ToolTag Step3Tag(const std::string& name, const Special&) {
+  return {.form = Form::kTagged,
+          .begin = "<｜tool_call_begin｜>function<｜tool_sep｜><steptml:invoke name=\"" + name + "\">\n",
+          .end = "</steptml:invoke><｜tool_call_end｜>\n",
+          .trigger = "<｜tool_calls_begin｜>",
+          .section_begin = "<｜tool_calls_begin｜>\n",
+          .section_end = "<｜tool_calls_end｜>",
+          .param_begin = "<steptml:parameter name=\"",
+          .key_end = "\">",
+          .value_end = "</steptml:parameter>\n"};
+}
+// Brackets are common in text, so they trigger nothing.
+ToolTag PythonicTag(const std::string& name, const Special&) {
+  return {.form = Form::kPython,
+          .begin = name + "(",
+          .end = ")",
+          .separator = ", ",
+          .section_begin = "[",
+          .section_end = "]",
+          .key_end = "=",
+          .param_separator = ", "};
+}
+ToolTag Lfm2Tag(const std::string& name, const Special& special) {
+  ToolTag tag = PythonicTag(name, special);
+  tag.trigger = "<|tool_call_start|>";
+  tag.section_begin = "<|tool_call_start|>[";
+  tag.section_end = "]<|tool_call_end|>";
+  return tag;
+}
+ToolTag Gemma4Tag(const std::string& name, const Special&) {
+  return {.form = Form::kQuoted,
+          .begin = "<|tool_call>call:" + name + "{",
+          .end = "}<tool_call|>",
+          .trigger = "<|tool_call>",
+          .key_end = ":",
+          .param_separator = ",",
+          .text_quote = "<|\"|>"};
+}
+// Version 3.1 has a token for it. Before that a call was a message of its own; a separator in front would end the answer.
+ToolTag GigaChat3Tag(const std::string& name, const Special& special) {
+  const std::string trigger = special("<|function_call|>") ? "<|function_call|>" : "function call<|role_sep|>\n";
+  return {.begin = trigger + "{\"name\": \"" + name + "\", \"arguments\": ", .end = "}", .trigger = trigger, .one_call = true};
+}
+// <|call|> ends the answer: it is a stop token.
+ToolTag GptOssTag(const std::string& name, const Special&) {
+  const std::string message = "<|message|>";
+  return {.begin = "<|channel|>commentary to=functions." + name + " <|constrain|>json" + message,
+          .end = "",
+          .trigger = "<|channel|>commentary to=functions.",
+          .one_call = true,
+          .thought_begin = "<|channel|>analysis" + message,
+          .remark_begin = "<|channel|>commentary" + message,
+          .answer_begin = "<|channel|>final" + message,
+          .message_end = "<|end|><|start|>assistant"};
+}
 
 constexpr ToolFormat kFormats[] = {
     {"deepseekv3", Make<NamedJson, kDeepSeekV3>, DeepSeekV3Tag},
     {"deepseekv31", Make<NamedJson, kDeepSeekV31>, DeepSeekV31Tag},
     {"deepseekv32", Make<TaggedParams, kDeepSeekV32>, DeepSeekV32Tag},
     {"deepseekv4", Make<TaggedParams, kDeepSeekV4>, DeepSeekV4Tag},
-    {"gemma4", MakePlain<Gemma>, nullptr},
-    {"gigachat3", Make<JsonCalls, kGigaChat3>, nullptr},
+    {"gemma4", MakePlain<Gemma>, Gemma4Tag},
+    {"gigachat3", Make<JsonCalls, kGigaChat3>, GigaChat3Tag},
     {"glm", Make<TaggedParams, kGlm>, Glm45Tag},
     {"glm45", Make<TaggedParams, kGlm>, Glm45Tag},
     {"glm47", Make<TaggedParams, kGlm>, Glm47Tag},
-    {"gpt-oss", MakePlain<Harmony>, nullptr},
+    {"gpt-oss", MakePlain<Harmony>, GptOssTag},
     {"hermes", Make<JsonCalls, kHermes>, HermesTag},
     {"hunyuan", Make<TaggedParams, kHunyuan>, HunyuanTag},
     {"interns1", Make<JsonCalls, kInternS1>, InternS1Tag},
     {"kimi_k2", Make<NamedJson, kKimiK2>, KimiK2Tag},
-    {"lfm2", Make<Pythonic, kLfm2>, nullptr},
+    {"lfm2", Make<Pythonic, kLfm2>, Lfm2Tag},
     {"llama3", Make<JsonCalls, kLlama3>, Llama3Tag},
-    {"mimo", Make<TaggedParams, kMimo>, nullptr},
-    {"minicpm5", Make<TaggedParams, kMiniCpm5>, nullptr},
+    {"mimo", Make<TaggedParams, kMimo>, MimoTag},
+    {"minicpm5", Make<TaggedParams, kMiniCpm5>, MiniCpm5Tag},
     {"minimax-m2", Make<TaggedParams, kMinimaxM2>, MinimaxM2Tag},
     {"mistral", Make<JsonCalls, kMistral>, MistralTag},
-    {"poolside_v1", Make<TaggedParams, kPoolside>, nullptr},
-    {"pythonic", Make<Pythonic, kPythonic>, nullptr},
+    {"poolside_v1", Make<TaggedParams, kPoolside>, Glm45Tag},
+    {"pythonic", Make<Pythonic, kPythonic>, PythonicTag},
     {"qwen", Make<JsonCalls, kHermes>, HermesTag},
     {"qwen25", Make<JsonCalls, kHermes>, HermesTag},
     {"qwen3_coder", Make<TaggedParams, kQwen3Coder>, Qwen3CoderTag},
-    {"step3", Make<TaggedParams, kStep3>, nullptr},
+    {"step3", Make<TaggedParams, kStep3>, Step3Tag},
     {"step3p5", Make<TaggedParams, kQwen3Coder>, Qwen3CoderTag},
     {"trinity", Make<JsonCalls, kTrinity>, HermesTag},
 };

@@ -53,17 +53,26 @@ class ToolParser {
 };
 
 // What calls of one function look like when a grammar writes them: section_begin, calls with separators between them, section_end. A call
-// is begin, the arguments, end. They are a JSON object; or, where there is a param_begin, one after the other: param_begin, the name,
-// key_end, the value, value_end. Any of the texts may contain special tokens of the model.
+// is begin, the arguments, end. Any of the texts may contain special tokens of the model.
 struct ToolTag {
+  // The arguments: one JSON object; or each parameter for itself, with param_separator between them: param_begin, the name, key_end, the
+  // value, value_end. Values are text as it is, and JSON for other types (kTagged); Python, of which JSON is enough (kPython); text in
+  // text_quote, and objects whose keys are bare words (kQuoted).
+  enum class Form { kJson, kTagged, kPython, kQuoted } form = Form::kJson;
   std::string begin, end, separator = {};
   std::string trigger = {};  // how every begin (or section) starts, and nothing else that the model writes; "": nothing is that certain
   std::string section_begin = {}, section_end = {};
+  bool one_call = false;          // an answer has no second one
   std::string after_number = {};  // not empty: begin is followed by a number, and that by this
-  std::string param_begin = {}, key_end = {}, value_end = {};
+  std::string param_begin = {}, key_end = {}, value_end = {}, param_separator = {};
   std::string value_tail = {};               // between a value and value_end; a text's last line may do without
   std::vector<std::string> ends_value = {};  // what a value that is text cannot have in it, beside value_end
   std::string json_key_end = {};             // key_end of values that are not strings, where it is another
+  std::string text_quote = {};
+  std::string raw_begin = {}, raw_end = {};  // kTagged: a text between these may have tags in it
+  // Where everything in an answer is a message with a header: what begins reasoning, a remark and the answer itself; what ends the first
+  // two. The grammar then holds from the first token of the answer on.
+  std::string thought_begin = {}, remark_begin = {}, answer_begin = {}, message_end = {};
 };
 
 // A tool-call format by its --tool-call-parser name.

@@ -67,7 +67,13 @@ bool StartsJson(std::string_view text) {
   return true;
 }
 
-std::string Where(const ToolSample& sample) { return std::string(sample.format) + ": " + sample.text; }
+std::string Where(const ToolSample& sample) { return sample.format + ": " + sample.text; }
+
+// Without white space.
+std::string Black(std::string text) {
+  text.erase(std::remove_if(text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n'; }), text.end());
+  return text;
+}
 
 TEST(ToolParser, Samples) {
   for (const ToolSample& sample : ToolSamples()) {
@@ -75,7 +81,7 @@ TEST(ToolParser, Samples) {
     const ToolFormat* format = FindToolFormat(sample.format);
     ASSERT_NE(format, nullptr);
     const ParsedText parsed = ParseToolCalls(*format, SampleTools(), sample.text);
-    EXPECT_EQ(parsed.text, sample.content);
+    EXPECT_EQ(sample.exact ? parsed.text : Black(parsed.text), sample.exact ? sample.content : Black(sample.content));
     ASSERT_EQ(parsed.calls.size(), sample.calls.size());
     for (size_t i = 0; i < parsed.calls.size(); ++i) {
       EXPECT_EQ(parsed.calls[i].name, sample.calls[i].name);
@@ -145,7 +151,8 @@ TEST(ToolParser, BrokenOffAnywhere) {
   for (const ToolSample& sample : ToolSamples()) {
     const ToolFormat& format = *FindToolFormat(sample.format);
     const std::string text = sample.text;
-    for (size_t size = 0; size <= text.size(); ++size) {
+    const size_t step = sample.exact ? 1 : 5;  // those of the matrix are many and long
+    for (size_t size = 0; size <= text.size(); size += step) {
       const std::string part = text.substr(0, size);
       const std::string once = Print(Parse(format, ToolMode::kStream, part, {}));
       ASSERT_EQ(Print(Parse(format, ToolMode::kStream, part, {size / 3, size / 2})), once) << format.name << ": " << part;
