@@ -238,6 +238,7 @@ Value Renderer::MakeDict(const Args& args) {
   if (args.positional.size() > 1) return Fail(fmt::format("dict expected at most 1 argument, got {}", args.positional.size()));
   if (!args.positional.empty()) {
     const Value& from = args.positional[0];
+    if (from.is_undefined()) return FailUndefined(from);
     if (from.is_dict()) {
       for (const auto& [key, value] : AsDict(from)->items) {
         if (!Work(4)) return Value();

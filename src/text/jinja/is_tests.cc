@@ -43,8 +43,13 @@ bool Callable(Renderer&, const Value& v) {
     default: return false;
   }
 }
-bool FilterExists(Renderer&, const Value& v) { return v.is_str() && FindFilter(v.text()) != nullptr; }
-bool TestExists(Renderer&, const Value& v) { return v.is_str() && FindTest(v.text()) != nullptr; }
+// A name is looked up in a dict.
+bool IsName(Renderer& r, const Value& v) {
+  if (!Hashable(v)) r.Fail(fmt::format("unhashable type: '{}'", TypeName(v)));
+  return v.is_str();
+}
+bool FilterExists(Renderer& r, const Value& v) { return IsName(r, v) && FindFilter(v.text()) != nullptr; }
+bool TestExists(Renderer& r, const Value& v) { return IsName(r, v) && FindTest(v.text()) != nullptr; }
 bool Lower(Renderer& r, const Value& v) {
   const TextOf text(r, v);
   const Value s = r.Str(std::string(text.view()));

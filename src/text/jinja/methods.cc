@@ -202,9 +202,11 @@ Value JoinMethod(Renderer& r, const Value& v, const Args& args) {
   std::string out;
   Value item;
   for (int64_t i = 0; cursor.Next(r, &item); ++i) {
-    if (!item.is_str()) return r.Fail(fmt::format("sequence item {}: expected str instance, {} found", i, TypeName(item)));
-    const std::string escaped = v.is_markup() && !item.is_markup() ? EscapeHtml(item.text()) : "";
-    const std::string_view text = v.is_markup() && !item.is_markup() ? std::string_view(escaped) : item.text();
+    if (!item.is_str() && !v.is_markup())
+      return r.Fail(fmt::format("sequence item {}: expected str instance, {} found", i, TypeName(item)));
+    const TextOf plain(r, item);
+    const std::string escaped = v.is_markup() && !item.is_markup() ? EscapeHtml(plain.view()) : "";  // Markup's own join takes anything
+    const std::string_view text = v.is_markup() && !item.is_markup() ? std::string_view(escaped) : plain.view();
     if (!r.Work(4) || !r.RoomForText(out.size() + v.text().size() + text.size())) return Value();
     if (i != 0) out += v.text();
     out += text;

@@ -194,6 +194,11 @@ bool Renderer::Ordered(CompareOp op, const Value& a, const Value& b) {
   return false;
 }
 
+bool Renderer::HasKey(const Value& dict, const Value& key) {
+  if (!Hashable(key)) Fail(fmt::format("unhashable type: '{}'", TypeName(key)));
+  return !failed_ && AsDict(dict)->Find(key) != nullptr;
+}
+
 bool Renderer::Contains(const Value& container, const Value& item) {
   switch (container.kind()) {
     case Kind::kStr:
@@ -203,12 +208,10 @@ bool Renderer::Contains(const Value& container, const Value& item) {
       }
       Work(container.text().size() / 16);
       return container.text().find(item.text()) != std::string_view::npos;
-    case Kind::kDict:
-      if (!Hashable(item)) {
-        Fail(fmt::format("unhashable type: '{}'", TypeName(item)));
-        return false;
-      }
-      return AsDict(container)->Find(item) != nullptr;
+    case Kind::kDict: return HasKey(container, item);
+    case Kind::kDictView:
+      if (AsView(container)->what == DictViewObj::kKeys) return HasKey(AsView(container)->dict, item);
+      break;
     default: break;
   }
   if (!Iterable(container)) {

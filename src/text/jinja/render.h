@@ -71,6 +71,7 @@ class Renderer {
   void AppendRepr(std::string& out, const Value& v);  // repr(v)
   bool Equal(const Value& a, const Value& b);
   bool Ordered(CompareOp op, const Value& a, const Value& b);  // < <= > >=
+  bool HasKey(const Value& dict, const Value& key);
   bool Contains(const Value& container, const Value& item);
   bool Compare(CompareOp op, const Value& a, const Value& b);
   Value Binary(ExprKind op, const Value& a, const Value& b);

@@ -92,7 +92,9 @@ Value Sort(Renderer& r, const Value& v, const Args& args) {
     if (!r.Step()) return Value();
     Values key;
     for (const AttributePath& path : paths) key.push_back(path.Get(r, item, fold));
-    keyed.push_back({key.size() == 1 ? std::move(key[0]) : r.List(std::move(key)), std::move(item)});
+    // The reference sorts by lists of keys, and equal members of lists are not put in order: undefined ones and none among them.
+    const bool plain = key.size() == 1 && (key[0].is_str() || key[0].is_number());
+    keyed.push_back({plain ? std::move(key[0]) : r.List(std::move(key)), std::move(item)});
   }
   SortKeyed(r, &keyed, b.given[0] && r.Truthy(b.storage[0]));
   Values out;

@@ -47,6 +47,7 @@ void Wrap(Renderer& r, const Points& text, size_t width, bool long_words, bool h
     Points line;
     std::vector<Points> parts;
     size_t size = 0;
+    bool cut_nothing = false;
     if (!first && Blank(chunks.back()[0])) chunks.pop_back();
     while (!chunks.empty() && size + chunks.back().size() <= width) {
       size += chunks.back().size();
@@ -56,7 +57,8 @@ void Wrap(Renderer& r, const Points& text, size_t width, bool long_words, bool h
     if (!chunks.empty() && chunks.back().size() > width) {
       if (long_words) {
         Points& last = chunks.back();
-        size_t cut = width - size < 1 ? 1 : width - size;
+        size_t cut = width - size;  // 0: the reference takes an empty piece, and drops that instead of white space before it
+        cut_nothing = cut == 0;
         if (hyphens && last.size() > cut) {
           for (size_t k = cut; k > 1; --k) {
             if (last[k - 1] == '-' &&
@@ -66,14 +68,14 @@ void Wrap(Renderer& r, const Points& text, size_t width, bool long_words, bool h
             }
           }
         }
-        parts.emplace_back(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(cut));
+        if (cut > 0) parts.emplace_back(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(cut));
         last.erase(last.begin(), last.begin() + static_cast<std::ptrdiff_t>(cut));
       } else if (parts.empty()) {
         parts.push_back(std::move(chunks.back()));
         chunks.pop_back();
       }
     }
-    if (!parts.empty() && Blank(parts.back()[0])) parts.pop_back();
+    if (!parts.empty() && !cut_nothing && Blank(parts.back()[0])) parts.pop_back();
     if (parts.empty()) continue;
     first = false;
     std::string out;
