@@ -73,7 +73,7 @@ std::optional<CharSet> CharSet::Property(std::string_view name) {
   if (!plain) return std::nullopt;
   std::optional<CharSet> out = FromRegex(fmt::format("\\p{{sc:{}}}", name));
   // Ideographs that came after PCRE2's Unicode 14.
-  if (out && name == "Han") out->Add(CharSet{{0x2EBF0, 0x2EE5D}, {0x31350, 0x323AF}});
+  if (out && name == "Han") out->Add(CharSet{{0x2B739, 0x2B739}, {0x2EBF0, 0x2EE5D}, {0x31350, 0x323AF}});
   return out;
 }
 

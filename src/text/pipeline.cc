@@ -207,10 +207,18 @@ void PipelineTokenizer::EncodeWithCuts(std::string_view text, size_t begin, size
   EncodePlain(text.substr(begin, end - begin), place, context, out);
 }
 
+// Whether nothing is left of the first character. The reference then no longer takes what remains for the start of the input.
+bool PipelineTokenizer::LosesItsStart(std::string_view text) const {
+  size_t length = 0;
+  if (!text.empty()) CodePointAt(text, 0, &length);
+  return length > 0 && normalizer_.Apply(std::string(text.substr(0, length)) + "a", true) == normalizer_.Apply("a", true);
+}
+
 // Text without added tokens of the first kind: normalise it, then look for those of the second.
 void PipelineTokenizer::EncodePlain(std::string_view text, Place place, Context& context, std::vector<TokenId>* out) const {
   std::string normalized;
   if (!normalizer_.empty()) {
+    if (place.at_start && pre_tokenizer_.TellsTheStart()) place.at_start = !LosesItsStart(text);
     normalized = normalizer_.Apply(text, place.continues);
     text = normalized;
   }

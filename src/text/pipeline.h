@@ -81,6 +81,7 @@ class PipelineTokenizer final : public Tokenizer {
   void EncodeSegments(std::string_view text, size_t from, CutRequest* request, std::vector<TokenId>* out) const;
   void EncodeWithCuts(std::string_view text, size_t begin, size_t end, Place place, CutRequest& request, Context& context,
                       std::vector<TokenId>* out) const;
+  bool LosesItsStart(std::string_view text) const;
   void EncodePlain(std::string_view text, Place place, Context& context, std::vector<TokenId>* out) const;
   void EncodeWords(std::string_view text, bool at_start, Context& context, std::vector<TokenId>* out) const;
 

@@ -337,6 +337,13 @@ bool PreTokenizer::MakesByteChars() const {
                      [](const PreTokenizerStage& stage) { return std::holds_alternative<ByteCharsStage>(stage); });
 }
 
+bool PreTokenizer::TellsTheStart() const {
+  return std::any_of(stages_.begin(), stages_.end(), [](const PreTokenizerStage& stage) {
+    const auto* metaspace = std::get_if<MetaspaceStage>(&stage);
+    return metaspace != nullptr && metaspace->prepend == MetaspaceStage::Prepend::kFirst;
+  });
+}
+
 bool PreTokenizer::MakesMetaspace() const {
   return std::any_of(stages_.begin(), stages_.end(), [](const PreTokenizerStage& stage) {
     const auto* metaspace = std::get_if<MetaspaceStage>(&stage);

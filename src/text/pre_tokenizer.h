@@ -78,6 +78,7 @@ class PreTokenizer {
   enum class CutKind { kHarmful, kHarmless, kAlways };
   CutKind CutBetween(const CharSet& before, const CharSet& after) const;
   bool MakesMetaspace() const;  // spaces become U+2581
+  bool TellsTheStart() const;   // does something else where the whole input begins
   bool MakesByteChars() const;  // bytes become their stand-ins
   // Fills work.pieces; they point into `text` and into work.texts. No piece is empty.
   void Run(std::string_view text, bool at_start, Work& work) const;

@@ -235,6 +235,28 @@ TEST(Tekken, RanksComeAfterTheSpecialTokens) {
 
 // ---- GGUF ----
 
+// Metaspace's "first": what the normaliser takes away from the start takes the start with it, as in the reference.
+TEST(Metaspace, StartsWhereTheInputDoes) {
+  const auto ids = [](const char* normalizer, const char* text) {
+    const std::string json =
+        std::string(R"({"model":{"type":"BPE","unk_token":"x","vocab":{"\u2581":0,"a":1,"b":2,"x":3},"merges":[]},)") +
+        R"("pre_tokenizer":{"type":"Metaspace","replacement":"\u2581","prepend_scheme":"first","split":false},"normalizer":)" + normalizer +
+        "}";
+    return Must(LoadTokenizer(json, Json()))->Encode(text, false);
+  };
+  const char* left = R"({"type":"Strip","strip_left":true,"strip_right":false})";
+  const char* right = R"({"type":"Strip","strip_left":false,"strip_right":true})";
+  EXPECT_EQ(ids("null", "ab"), (std::vector<TokenId>{0, 1, 2}));
+  EXPECT_EQ(ids(left, "ab"), (std::vector<TokenId>{0, 1, 2}));
+  EXPECT_EQ(ids(left, " ab"), (std::vector<TokenId>{1, 2}));
+  EXPECT_EQ(ids(right, " ab"), (std::vector<TokenId>{0, 1, 2}));
+  EXPECT_EQ(ids(R"({"type":"StripAccents"})",
+                "\xCC\x81"
+                "ab"),
+            (std::vector<TokenId>{1, 2}));
+  EXPECT_EQ(ids(R"({"type":"Replace","pattern":{"Regex":"\\s+"},"content":" "})", "  ab"), (std::vector<TokenId>{0, 1, 2}));
+}
+
 TEST(GgufKinds, BertEqualsTokenizerJson) {
   const auto json = ParseJson(ReadGolden("bert.json"));
   ASSERT_TRUE(json.ok());
@@ -335,6 +357,7 @@ TEST(CharSets, Algebra) {
   EXPECT_EQ((CharSet{{'s', 's'}}.IgnoreCase()), (CharSet{{'S', 'S'}, {'s', 's'}, {0x17F, 0x17F}}));
   EXPECT_EQ((CharSet{{0xE9, 0xE9}}.IgnoreCase()), std::nullopt);
   EXPECT_TRUE(CharSet::Property("Han")->Contains(0x4E00));
+  EXPECT_TRUE(CharSet::Property("Han")->Contains(0x2B739));  // newer than PCRE2's tables
   EXPECT_FALSE(CharSet::Property("Han")->Contains(0x3001));
   EXPECT_EQ(CharSet::Property("Nope"), std::nullopt);
 }
