@@ -147,7 +147,7 @@ def forced(client, **options):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("parser", ["hermes", "none"])
+@pytest.mark.parametrize("parser", ["hermes", "none", "pythonic"])
 def test_required(server_with, parser, seed):
     with openai.OpenAI(base_url=server_with("--tool-call-parser", parser).url + "/v1", api_key="EMPTY", max_retries=0) as client:
         choice = forced(client, tool_choice="required", parallel_tool_calls=False, seed=seed).choices[0]
