@@ -4,10 +4,11 @@
 For every engine: share of the schemas that compile, share of the documents of compiled schemas that are decided as labelled, compile time,
 and time per token mask while the documents are walked token by token (each token must be allowed by the mask before it). A document counts
 as accepted when all its tokens are allowed and the text may end after them. Masks are timed twice, on a fresh grammar and again on the
-same one.
+same one. A schema gets --limit seconds of an engine, compilation and both passes together; one that needs more counts as not compiled, and
+is listed as timed out.
 
 usage: compare_grammars.py --data schemas.jsonl[.gz] --tokenizer tokenizer.json --binary build/release/src/grammar/grammar_check
-                           [--every N] [--engines ours,llguidance,xgrammar] [--misses FILE]
+                           [--every N] [--limit SECONDS] [--engines ours,llguidance,xgrammar] [--misses FILE]
 Data: one {"id", "schema", "tests": [{"valid", "data"}]} per line. Needs: tokenizers, llguidance, xgrammar (with torch).
 
 SPDX-License-Identifier: Apache-2.0
@@ -16,11 +17,15 @@ import argparse
 import collections
 import gzip
 import json
+import multiprocessing
 import subprocess
 import time
 
 import tokenizers
 from schema_keywords import keywords
+
+
+TIMED_OUT = "timed out"
 
 
 def load(args):
@@ -51,6 +56,8 @@ def run_ours(args, tokenizer, cases):
             result["cold"] += [t / 1000 for t in verdict.get("mask_ns", [])]
         for verdict in reply.get("again", []):
             result["warm"] += [t / 1000 for t in verdict.get("mask_ns", [])]
+        if reply["compile_us"] > args.limit * 1e6:
+            result["error"] = TIMED_OUT
         yield result
 
 
@@ -68,6 +75,44 @@ def walk(make, fill, allowed, accept, ended, tests):
                 break
         oks.append(good and ended(matcher))
     return oks, times
+
+
+def serve(engine, args, tokenizer, pipe):
+    """A process of its own: answers one case after the other, until it is killed over one of them."""
+    def asked():
+        while True:
+            yield pipe.recv()
+    for result in engine(args, tokenizer, asked()):
+        pipe.send(result)
+
+
+def within_limit(engine):
+    """The same engine, each case with a limit; a process that runs over it is replaced."""
+    def run(args, tokenizer, cases):
+        child = None
+        for case in cases:
+            if child is None:
+                pipe, end = multiprocessing.Pipe()
+                child = multiprocessing.Process(target=serve, args=(engine, args, tokenizer, end), daemon=True)
+                child.start()
+                end.close()
+                pipe.send({"id": "warm-up", "schema": {}, "tests": []})  # libraries are loaded and the vocabulary is read
+                pipe.recv()
+            pipe.send(case)
+            try:
+                if pipe.poll(args.limit):
+                    yield pipe.recv()
+                    continue
+                error = TIMED_OUT
+            except EOFError:
+                error = "the process ended"
+            child.kill()
+            child.join()
+            child = None
+            yield {"error": error}
+        if child is not None:
+            child.kill()
+    return run
 
 
 def run_llguidance(args, tokenizer, cases):
@@ -130,21 +175,23 @@ def main():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--binary", required=True)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=10)
     parser.add_argument("--engines", default="ours,llguidance,xgrammar")
     parser.add_argument("--misses")
     args = parser.parse_args()
     tokenizer, cases = load(args)
-    runners = {"ours": run_ours, "llguidance": run_llguidance, "xgrammar": run_xgrammar}
+    runners = {"ours": run_ours, "llguidance": within_limit(run_llguidance), "xgrammar": within_limit(run_xgrammar)}
     print(f"{len(cases)} schemas, {sum(len(c['tests']) for c in cases)} documents, {tokenizer.get_vocab_size()} tokens")
-    print("| engine | compiled | decided rightly | too strict | too loose | compile median, us | mask median / p99, us | again |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| engine | compiled | timed out | decided rightly | too strict | too loose | compile median, us | mask median / p99, us | again |")
+    print("|---|---|---|---|---|---|---|---|---|")
     misses = []
     for engine in args.engines.split(","):
-        compiled = right = strict = loose = total = 0
+        compiled = right = strict = loose = total = late = 0
         compile_us, cold, warm = [], [], []
         for case, result in zip(cases, runners[engine](args, tokenizer, cases)):
             if result["error"] is not None:
                 misses.append({"engine": engine, "id": case["id"], "error": result["error"]})
+                late += result["error"] == TIMED_OUT
                 continue
             compiled += 1
             compile_us.append(result["compile_us"])
@@ -158,7 +205,7 @@ def main():
                 if ok != test["valid"]:
                     misses.append({"engine": engine, "id": case["id"], "valid": test["valid"], "text": test["text"],
                                    "keywords": sorted(keywords(case["schema"], set()))})
-        print(f"| {engine} | {100 * compiled / len(cases):.2f} % | {100 * right / max(total, 1):.2f} % | {strict} | {loose} | "
+        print(f"| {engine} | {100 * compiled / len(cases):.2f} % | {late} | {100 * right / max(total, 1):.2f} % | {strict} | {loose} | "
               f"{quantile(compile_us, 0.5):.0f} | {quantile(cold, 0.5):.1f} / {quantile(cold, 0.99):.1f} | "
               f"{quantile(warm, 0.5):.1f} / {quantile(warm, 0.99):.1f} |", flush=True)
     if args.misses:

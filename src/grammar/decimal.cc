@@ -30,8 +30,7 @@ int Digits(Int128 v) {
 }
 
 constexpr uint16_t kMaxPast = 400;
-constexpr int kIntegerZeros = 17;  // digits behind the point of an integer, as many as a double can have
-constexpr int kMaxExponent = 329;
+constexpr int kIntegerExponent = 7;  // from here on some serialisers write floats with an exponent
 
 int Sign(Int128 v) { return v < 0 ? -1 : v > 0 ? 1 : 0; }
 
@@ -240,9 +239,14 @@ bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   std::optional<Int128> step = integer ? Scaled(Decimal{1, 0}, scale) : Int128{1};
   for (const Decimal& m : multiples) {
     const std::optional<Int128> s = Scaled(m, scale);
-    if (!s || !step || *s == 0) return true;
+    // Steps that are larger than whatever fits meet an interval beside zero never.
+    const bool beside_zero = b && (low.mantissa > 0 || low_open);
+    if (!s || !step) return !beside_zero;
     const Int128 reduced = *s / Gcd(*step, *s);
-    if (Digits(reduced) + Digits(*step) > 37) return true;  // beyond what we can look at; the end decides
+    if (Digits(reduced) + Digits(*step) > 37) {  // beyond what we can look at; the end decides
+      if (beside_zero && Digits(reduced) + Digits(*step) > 39) return false;
+      return true;
+    }
     step = *step * reduced;
   }
   if (!a || !b || !step) return true;
@@ -270,36 +274,14 @@ bool NumberSpec::Between(bool negative, Int128 from, Int128 to, int64_t exponent
   return mirror.ReachableBetween(low, high);
 }
 
-// Behind the e, before or inside of its digits.
-bool NumberSpec::ExponentReachable(const NumberText& text) const {
-  using At = NumberText::At;
-  const auto good = [&](bool negative, int64_t magnitude) {
-    NumberText t = text;
-    t.at = At::kExpFull;
-    t.exp_negative = negative;
-    t.exponent = static_cast<int16_t>(magnitude);
-    return Allows(t);
-  };
-  if (text.at >= At::kExp) {
-    // What is there, and with as many digits more as may come.
-    const int64_t most = text.at == At::kExpFull ? 1 : text.at == At::kExpHigh || text.at == At::kExpMore ? 10 : 100;
-    for (int64_t more = 1, at = text.exponent; more <= most; more *= 10, at *= 10)
-      for (int64_t e = at; e < at + more && e <= kMaxExponent; ++e)
-        if (good(text.exp_negative, e)) return true;
-    return false;
-  }
-  for (int64_t e = 0; e <= kMaxExponent; ++e)
-    if (((text.at == At::kE || !text.exp_negative) && good(false, e)) || ((text.at == At::kE || text.exp_negative) && good(true, e)))
-      return true;
-  return false;
-}
-
 // d or d.ddd, and an exponent to come: is there one with which some allowed number is met?
 bool NumberSpec::ReachableByExponent(const NumberText& text) const {
   const int whole = text.count - text.fraction;
-  if (integer || plain || whole != 1 || text.at == NumberText::At::kZero) return false;
+  if (plain || whole != 1 || text.at == NumberText::At::kZero) return false;
   const auto at = [&](int64_t first) {  // the power of ten of the first digit
-    return first >= -kMaxExponent && first <= kMaxExponent && Between(text.negative, text.digits, text.digits + 1, first + 1 - text.count);
+    // Integers are written so when they are large, or every "1.5" would be the begin of one.
+    return first >= (integer ? kIntegerExponent : -kMaxExponent) && first <= kMaxExponent &&
+           Between(text.negative, text.digits, text.digits + 1, first + 1 - text.count);
   };
   const auto near = [&](const Decimal& d) {
     const int64_t first = int64_t{d.exponent} + Digits(d.mantissa) - 1;
@@ -315,9 +297,9 @@ bool NumberSpec::Reachable(const NumberText& text) const {
   if (free() || text.at == At::kStart) return true;
   if (plain && (text.point || text.in_exponent())) return false;
   if (text.rounded && !text.in_exponent() && (!multiples.empty() || values || (integer && text.point))) return false;
-  // 5.0 and 5.00 are integers; a model that writes zeros for ever is not followed.
-  if (integer && text.at == At::kFraction && (text.fraction > kIntegerZeros || text.past > kIntegerZeros)) return false;
-  if (text.in_exponent()) return ExponentReachable(text);
+  // 5.0 is an integer and serialisers write one zero; a model that writes zeros for ever is not followed.
+  if (integer && text.at == At::kFraction && text.digits_behind_point() > 1 && text.only_zeros_behind_point()) return false;
+  if (text.in_exponent()) return text.AnyExponent([&](const NumberText& t) { return Allows(t); });
   if (!text.finite() || (text.point && !multiples.empty() && !IsExactDouble(text.value()))) return false;
   if (text.at == At::kMinus) return Between(true, 0, 1, 90000);
   if (text.at == At::kPoint || text.at == At::kFraction)
@@ -331,6 +313,22 @@ bool NumberSpec::Reachable(const NumberText& text) const {
     if (far && text.count + exponent > int64_t{far->exponent} + Digits(far->mantissa)) break;
   }
   return ReachableByExponent(text);
+}
+
+std::optional<uint64_t> NumberSpec::Alike(const NumberText& text, uint32_t digits) const {
+  using At = NumberText::At;
+  if (values || !multiples.empty() || text.past > 0 || text.count + digits >= kMaxDigits || text.fraction + digits >= 200)
+    return std::nullopt;
+  // Behind a single digit an exponent may come, to which every digit counts.
+  const bool single = text.count - text.fraction <= 1;
+  const bool bounded = min || max;
+  if (text.in_exponent() || (integer && text.at == At::kFraction) || (single && bounded)) return std::nullopt;
+  return (bounded ? DigitsAhead(text) << 1 : 0) | (single ? 1 : 0);
+}
+
+bool NumberText::only_zeros_behind_point() const {
+  if (rounded) return false;
+  return fraction == 0 || digits % Powers()[std::min<size_t>(fraction, 38)] == 0;
 }
 
 uint64_t NumberSpec::DigitsAhead(const NumberText& text) const {

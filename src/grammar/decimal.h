@@ -60,9 +60,38 @@ struct NumberText {
   bool Step(uint8_t byte);  // false: not a JSON number any more, or one of absurd length
   bool complete() const { return at == At::kZero || at == At::kInt || at == At::kFraction || at >= At::kExp; }
   bool in_exponent() const { return at >= At::kE; }
+  int digits_behind_point() const { return point ? fraction + past - extra : 0; }
+  bool only_zeros_behind_point() const;
   bool finite() const;  // as a double
+  // Whether `good` holds of some number that begins with this text, which has come to its exponent or may have one now.
+  template <class F>
+  bool AnyExponent(F&& good) const;
   Decimal value() const;
 };
+
+constexpr int kMaxExponent = 329;
+
+template <class F>
+bool NumberText::AnyExponent(F&& good) const {
+  const auto with = [&](bool negative_exponent, int64_t magnitude) {
+    NumberText t = *this;
+    t.at = At::kExpFull;
+    t.exp_negative = negative_exponent;
+    t.exponent = static_cast<int16_t>(magnitude);
+    return good(t);
+  };
+  if (at >= At::kExp) {
+    // What is there, and with as many digits more as may come.
+    const int64_t most = at == At::kExpFull ? 1 : at == At::kExpHigh || at == At::kExpMore ? 10 : 100;
+    for (int64_t more = 1, from = exponent; more <= most; more *= 10, from *= 10)
+      for (int64_t e = from; e < from + more && e <= kMaxExponent; ++e)
+        if (with(exp_negative, e)) return true;
+    return false;
+  }
+  for (int64_t e = 0; e <= kMaxExponent; ++e)
+    if (((at != At::kSign || !exp_negative) && with(false, e)) || ((at != At::kSign || exp_negative) && with(true, e))) return true;
+  return false;
+}
 
 struct NumberSpec {
   bool integer = false;
@@ -83,9 +112,11 @@ struct NumberSpec {
     return Allows(value);
   }
   // Some allowed number begins with this text. That an exponent may follow is foreseen where serialisers write one: behind a single digit
-  // with or without a fraction, and never for integers.
+  // with or without a fraction, for integers only large ones.
   bool Reachable(const NumberText& text) const;
   bool Satisfiable() const;
+  // Texts with equal answers go on and end alike, as far as so many digits more can tell; nothing: look at all of the text.
+  std::optional<uint64_t> Alike(const NumberText& text, uint32_t digits) const;
   // Texts with equal answers go on with the same digits.
   uint64_t DigitsAhead(const NumberText& text) const;
 
@@ -93,7 +124,6 @@ struct NumberSpec {
   bool ReachableBetween(Decimal low, Decimal high) const;
   bool Between(bool negative, Int128 from, Int128 to, int64_t exponent) const;
   bool ReachableByExponent(const NumberText& text) const;
-  bool ExponentReachable(const NumberText& text) const;
 };
 
 // Numbers that a double would round become strings with this mark before their digits, which CompileSchema reads as numbers.

@@ -25,7 +25,7 @@ class JsonEngine {
  public:
   using State = JsonState;
   JsonEngine(Schema schema, JsonSpacing spacing, std::shared_ptr<const Vocabulary> vocabulary)
-      : machine_(std::move(schema), std::move(spacing)), vocabulary_(std::move(vocabulary)), masks_(kGrammarMaskBytes) {}
+      : machine_(std::move(schema), std::move(spacing)), vocabulary_(std::move(vocabulary)), masks_(kGrammarMaskBytes, kGrammarMemoBytes) {}
   const JsonMachine& machine() const { return machine_; }
   State Start() const { return machine_.Start(); }
   bool Step(State& s, uint8_t b, FrameArena& arena) const { return machine_.Step(s, b, arena); }
@@ -42,7 +42,7 @@ class JsonEngine {
  private:
   JsonMachine machine_;
   std::shared_ptr<const Vocabulary> vocabulary_;
-  mutable MaskCache masks_;
+  mutable JsonMasks masks_;
 };
 
 // Masks of one automaton over bytes: a bitset per state, made when it is first asked for. Thread: any.

@@ -62,6 +62,25 @@ Result<JsonSpacing> Spacing(const GrammarOptions& options) {
   return options.disable_any_whitespace ? JsonSpacing::Compact() : JsonSpacing::Any();
 }
 
+// Masks that every JSON grammar of a vocabulary shares, made on the thread that compiles and not at the first token of somebody's answer.
+void WarmFreeText(const std::shared_ptr<const Vocabulary>& vocabulary) {
+  CompileBudget budget;
+  for (const char* schema : {"{}", R"({"items":{"maxLength":1000}})"}) {
+    auto spacing = JsonSpacing::Any();
+    auto compiled = CompileSchema(*ParseJson(schema), budget);
+    if (!spacing.ok() || !compiled.ok()) return;
+    const JsonEngine engine(*std::move(compiled), *std::move(spacing), vocabulary);
+    FrameArena arena;
+    std::vector<uint32_t> mask(vocabulary->words());
+    JsonState state = engine.Start();
+    for (const char c : std::string_view(R"([{"a":"b\u00e9","c":-12.5},"a)")) {
+      engine.Fill(state, arena, mask);
+      if (!engine.Step(state, static_cast<uint8_t>(c), arena)) return;
+    }
+    engine.Fill(state, arena, mask);
+  }
+}
+
 Result<std::shared_ptr<const Grammar>> CompileJson(const std::string& text, const GrammarOptions& options,
                                                    std::shared_ptr<const Vocabulary> vocabulary, CompileBudget& budget) {
   Json any(true);
@@ -72,6 +91,7 @@ Result<std::shared_ptr<const Grammar>> CompileJson(const std::string& text, cons
   }
   TRY(Schema schema, CompileSchema(any, budget));
   TRY(JsonSpacing spacing, Spacing(options));
+  std::call_once(vocabulary->warm(), WarmFreeText, vocabulary);
   auto engine = std::make_shared<const JsonEngine>(std::move(schema), std::move(spacing), std::move(vocabulary));
   if (!engine->machine().satisfiable()) return InvalidArgument("#: no value satisfies this schema");
   return std::shared_ptr<const Grammar>(std::make_shared<GrammarOf<JsonEngine>>(std::move(engine)));

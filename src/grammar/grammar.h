@@ -63,5 +63,6 @@ class Grammar {
 
 constexpr size_t kMaxGrammarText = size_t{1} << 20;
 constexpr size_t kGrammarMaskBytes = size_t{24} << 20;  // masks that one grammar may keep
+constexpr size_t kGrammarMemoBytes = size_t{8} << 20;   // and whole ones, see MaskMemo
 
 }  // namespace sgl

@@ -1,10 +1,10 @@
-// What json_machine.cc and json_text.cc share. Inside of the room.
+// What the files of the JSON machine share. Inside of the room.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
 #include <vector>
 
-#include "grammar/json_plan.h"
+#include "grammar/json_machine.h"
 
 namespace sgl::json_detail {
 
@@ -23,6 +23,17 @@ constexpr uint64_t kHashStart = 0;                                    // of Json
 inline std::vector<Tri>& Scratch(int i) {
   thread_local std::vector<Tri> scratch[4];
   return scratch[i];
+}
+
+// What lies behind a frame.
+inline size_t TriBytes(const JsonFrame& f) { return (f.plan->locals.size() + 7) / 8 * 8; }
+inline size_t Words(const JsonFrame& f) { return f.object != nullptr ? f.object->words : 0; }
+inline uint64_t* SeenOf(JsonFrame& f) { return reinterpret_cast<uint64_t*>(LocalsOf(f) + TriBytes(f)); }
+inline const uint64_t* SeenOf(const JsonFrame& f) { return SeenOf(const_cast<JsonFrame&>(f)); }
+inline uint32_t* ContainsOf(JsonFrame& f) { return reinterpret_cast<uint32_t*>(LocalsOf(f) + TriBytes(f)); }
+inline const uint32_t* ContainsOf(const JsonFrame& f) { return ContainsOf(const_cast<JsonFrame&>(f)); }
+inline size_t FrameBytes(const JsonFrame& f) {
+  return sizeof(JsonFrame) + TriBytes(f) + Words(f) * 8 + (f.array != nullptr && f.array->counts_contains ? f.plan->locals.size() * 4 : 0);
 }
 
 }  // namespace sgl::json_detail

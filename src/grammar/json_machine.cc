@@ -9,9 +9,12 @@
 
 namespace sgl {
 
+using json_detail::ContainsOf;
+using json_detail::FrameBytes;
 using json_detail::kHashStart;
 using json_detail::Mix;
 using json_detail::Scratch;
+using json_detail::SeenOf;
 
 namespace {
 
@@ -19,17 +22,7 @@ using Mode = JsonState::Mode;
 constexpr const char* kWords[] = {"null", "true", "false"};
 constexpr JsonTypeBit kWordBits[] = {kNullBit, kTrueBit, kFalseBit};
 
-size_t TriBytes(const JsonFrame& f) { return (f.plan->locals.size() + 7) / 8 * 8; }
-size_t Words(const JsonFrame& f) { return f.object != nullptr ? f.object->words : 0; }
-uint64_t* SeenOf(JsonFrame& f) { return reinterpret_cast<uint64_t*>(LocalsOf(f) + TriBytes(f)); }
-const uint64_t* SeenOf(const JsonFrame& f) { return SeenOf(const_cast<JsonFrame&>(f)); }
-uint32_t* ContainsOf(JsonFrame& f) { return reinterpret_cast<uint32_t*>(LocalsOf(f) + TriBytes(f)); }
-const uint32_t* ContainsOf(const JsonFrame& f) { return ContainsOf(const_cast<JsonFrame&>(f)); }
 bool Seen(const JsonFrame& f, size_t name) { return (SeenOf(f)[name / 64] >> (name % 64) & 1) != 0; }
-
-size_t FrameBytes(const JsonFrame& f) {
-  return sizeof(JsonFrame) + TriBytes(f) + Words(f) * 8 + (f.array != nullptr && f.array->counts_contains ? f.plan->locals.size() * 4 : 0);
-}
 
 JsonFrame* Copy(const JsonFrame& f, FrameArena& arena) {
   const size_t size = FrameBytes(f);
@@ -146,7 +139,7 @@ bool JsonMachine::BeginValue(State& s, const MemberPlan& full) const {
   }
   if ((simple && member.all_needed) || (s.plan->wanted.size() == 1 && s.plan->wanted[0] == kAnyNode)) {
     s.must = true;
-    return s.plan->types != 0;
+    return plans_.Types(*s.plan) != 0;
   }
   // Needed: without any one verdict the rest cannot hold.
   s.must = true;
@@ -156,7 +149,7 @@ bool JsonMachine::BeginValue(State& s, const MemberPlan& full) const {
     s.must = !VerdictsPossible(&f, &member, verdicts.data());
     verdicts[r] = kOpen;
   }
-  if (s.must) return s.plan->types != 0;
+  if (s.must) return plans_.Types(*s.plan) != 0;
   for (size_t t = 0; t < 7; ++t)
     if (ValuePossible(s, s.plan->start[t].data(), static_cast<JsonTypeBit>(1 << t))) return true;
   return false;
@@ -166,7 +159,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
   const ValuePlan& plan = *s.plan;
   const std::vector<Tri>& start = plan.start[TypeIndex(type)];
   if (s.must) {
-    if ((plan.types & type) == 0) return false;
+    if ((plans_.Types(plan) & type) == 0) return false;
   } else if (!ValuePossible(s, start.data(), type)) {
     return false;
   }
@@ -361,7 +354,7 @@ bool JsonMachine::NamePossible(const JsonFrame& f, uint32_t name) const {
       if (local.spec == nullptr || local.spec->max == kEndless) continue;
       if (f.count + 1 + Missing(f, local.required) - (TestBit(local.required, name) ? 1 : 0) > local.spec->max) return false;
     }
-  if (f.must && f.plan->conjunction && member.all_needed) return !member.any_never && member.child->types != 0;
+  if (f.must && f.plan->conjunction && member.all_needed) return !member.any_never && plans_.Types(*member.child) != 0;
   State probe;
   probe.top = &f;
   return BeginValue(probe, member);
@@ -390,10 +383,11 @@ bool JsonMachine::Used(const JsonFrame& f, uint64_t hash) {
 
 // Of the few values that an item can have one is not in the array yet.
 bool JsonMachine::ItemLeft(const State& s) const {
-  if ((s.plan->types & (kNumberBit | kArrayBit | kObjectBit)) != 0 || !s.must) return true;
+  const uint8_t types = plans_.Types(*s.plan);
+  if ((types & (kNumberBit | kArrayBit | kObjectBit)) != 0 || !s.must) return true;
   for (const JsonTypeBit type : kWordBits)
-    if ((s.plan->types & type) != 0 && !Used(*s.top, Mix(1000u + TypeIndex(type)))) return true;
-  if ((s.plan->types & kStringBit) == 0) return false;
+    if ((types & type) != 0 && !Used(*s.top, Mix(1000u + TypeIndex(type)))) return true;
+  if ((types & kStringBit) == 0) return false;
   State probe = s;
   probe.string = &plans_.String(*s.plan, true);
   probe.hash = kHashStart;
@@ -484,7 +478,29 @@ bool JsonMachine::NumberPossible(const State& s) const {
       locals[i] = kFalse;
     }
   }
-  return simple || ValuePossible(s, locals.data(), kNumberBit);
+  if (simple) return true;
+  return ValuePossible(s, locals.data(), kNumberBit) && IntegerPossible(s);
+}
+
+// Several integers are asked for, and the value is known but for an exponent: whether it can be what all of them together allow.
+bool JsonMachine::IntegerPossible(const State& s) const {
+  using At = NumberText::At;
+  const NumberText& text = s.number;
+  if (text.at < At::kZero || text.at == At::kInt) return true;
+  const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
+  std::vector<Tri> locals(start.size());
+  for (size_t i = 0; i < start.size(); ++i)
+    if (start[i] == kOpen && !plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->integer) return true;
+  const auto good = [&](const NumberText& t) {
+    for (size_t i = 0; i < start.size(); ++i)
+      locals[i] = start[i] != kOpen                                                                 ? start[i]
+                  : plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->Allows(t) ? kTrue
+                                                                                                    : kFalse;
+    return ValuePossible(s, locals.data(), kNumberBit);
+  };
+  if (text.in_exponent()) return text.AnyExponent(good);
+  if (good(text)) return true;
+  return text.at != At::kZero && text.count - text.fraction == 1 && text.AnyExponent(good);
 }
 
 bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {
@@ -501,16 +517,11 @@ bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {
 }
 
 bool JsonMachine::StepNumber(State& s, uint8_t b, FrameArena& arena) const {
-  const bool tracked = s.plan->open_numbers != 0 || s.need_hash;
   NumberText next = s.number;
-  if (!tracked) {
-    const NumberText::At at = next.at;
-    next = {};
-    next.at = at;
-  }
   if (next.Step(b)) {
     s.number = next;
-    if (s.need_hash && next.at >= NumberText::At::kExp && !next.finite()) return false;
+    // What no double holds is refused by most of those who read it, and becomes an infinity for the others.
+    if ((!next.in_exponent() || next.at >= NumberText::At::kExp) && !next.finite()) return false;
     return s.plan->open_numbers == 0 || NumberPossible(s);
   }
   if (!EndNumber(s, arena)) return false;

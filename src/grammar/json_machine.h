@@ -88,7 +88,7 @@ class JsonMachine {
   JsonMachine(Schema schema, JsonSpacing spacing) : plans_(std::move(schema)), spacing_(std::move(spacing)) {}
 
   State Start() const;
-  bool satisfiable() const { return plans_.root().types != 0; }
+  bool satisfiable() const { return plans_.Types(plans_.root()) != 0; }
   bool Step(State& s, uint8_t byte, FrameArena& arena) const;
   bool complete(const State& s) const;                                          // the text may end here
   bool finished(const State& s) const { return s.mode == State::Mode::kDone; }  // and has to
@@ -99,7 +99,8 @@ class JsonMachine {
   struct ScalarKey {
     const void* owner = nullptr;
     uint64_t a = 0, b = 0;
-    bool shared = false;  // the same in every grammar
+    bool shared = false;    // the same in every grammar
+    bool any_room = false;  // free text of bounded length: the bound is not part of the key
     friend bool operator==(const ScalarKey&, const ScalarKey&) = default;
   };
   // False: no scalar is open, or its bytes depend on more than a key can say.
@@ -110,8 +111,24 @@ class JsonMachine {
   Scalar StepScalar(State& s, uint8_t byte, const ScalarKey& key) const;
   bool Close(State& s, FrameArena& arena) const { return s.mode == State::Mode::kKey ? CloseKey(s, arena) : CloseString(s, arena); }
   bool EndNumber(State& s, FrameArena& arena) const;
+  // What decides which tokens may come next, as 128 bits: equal ones allow the same. False: too much would have to be looked at.
+  struct Print {
+    uint64_t a = 0x243F6A8885A308D3u, b = 0x13198A2E03707344u;
+    void Add(uint64_t v) {
+      a = (a ^ v) * 0x9E3779B97F4A7C15u;
+      a ^= a >> 32;
+      b = (b + v) * 0xC4CEB9FE1A85EC53u;
+      b ^= b >> 29;
+    }
+    friend bool operator==(const Print&, const Print&) = default;
+  };
+  struct Reach {  // of one token
+    uint32_t bytes = 0, closers = 0, digits = 0;
+  };
+  bool Fingerprint(const State& s, const Reach& reach, Print* print) const;
   // Inside a string that is judged by tracks: whether it may still become what its container needs.
   bool StringPossible(const State& s) const;
+  static const StringPlan& FreeText();  // any string
   // The bytes that Step may take where few can be; false: look at all. buffer: for what has to be put together.
   static bool FewMayFollow(const State& s, std::string_view* bytes, std::string* buffer);
   bool NamePossible(const JsonFrame& f, uint32_t name) const;
@@ -129,6 +146,8 @@ class JsonMachine {
   bool Escape(State& s, uint8_t b) const;
   bool EscapeAlive(const State& s) const;
   bool AnyAlive(const State& s, CodeRange range) const;
+  bool OverEscaped(const State& s, uint32_t code) const;
+  void PrintNumber(const State& s, uint32_t digits, Print* print) const;
   bool CloseKey(State& s, FrameArena& arena) const;
   bool CloseString(State& s, FrameArena& arena) const;
   bool BeginValue(State& s, const MemberPlan& member) const;
@@ -136,6 +155,7 @@ class JsonMachine {
   bool EndValue(State& s, const Tri* locals, uint64_t hash, FrameArena& arena, const JsonFrame* self = nullptr) const;
   bool EndContainer(State& s, FrameArena& arena) const;
   bool NumberPossible(const State& s) const;
+  bool IntegerPossible(const State& s) const;
   bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;
   bool FramePossible(const JsonFrame& f, const Tri* locals) const;
   bool VerdictsPossible(const JsonFrame* up, const MemberPlan* member, const Tri* verdicts) const;

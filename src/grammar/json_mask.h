@@ -21,6 +21,8 @@ namespace sgl {
 struct ScalarMask {
   std::vector<TokenId> inside;        // tokens that stay, when few
   std::vector<uint32_t> inside_bits;  // or as a bitset
+  // Or, where only their number counts, those of at most so many characters.
+  std::vector<std::vector<uint32_t>> within;
   struct Exit {
     JsonMachine::Scalar how;            // kClose or kEndBefore
     uint32_t s0 = 0, s1 = 0, size = 0;  // of the state there; size is what was added
@@ -74,11 +76,50 @@ class MaskCache {
   std::unordered_map<Key, std::shared_ptr<const ScalarMask>, Hash> masks_;
 };
 
+// Whole masks by JsonMachine::Fingerprint: what took long to find is kept, as long as it is asked for. Two generations: what the older one
+// has and is asked for moves to the younger one; when that is full the older one goes.
+// Thread: any.
+class MaskMemo {
+ public:
+  explicit MaskMemo(size_t limit_bytes) : limit_(limit_bytes) {}
+  using Key = JsonMachine::Print;
+  // Sets the bits of the mask that was put; false: none is known.
+  bool Find(const Key& key, std::span<uint32_t> mask) const;
+  void Put(const Key& key, std::span<const uint32_t> mask);
+  size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Entry {
+    std::vector<TokenId> few;
+    std::vector<uint32_t> bits;  // instead, where there are many
+    size_t bytes = 0;
+  };
+  struct Hash {
+    size_t operator()(const Key& k) const { return static_cast<size_t>(k.a); }
+  };
+  using Table = std::unordered_map<Key, std::shared_ptr<const Entry>, Hash>;
+  void Add(const Key& key, std::shared_ptr<const Entry> entry) const;
+
+  const size_t limit_;
+  mutable std::atomic<size_t> bytes_{0};
+  mutable std::shared_mutex mutex_;  // as MaskCache's
+  mutable Table young_, old_;
+  mutable size_t young_bytes_ = 0, old_bytes_ = 0;
+};
+
+// What one schema keeps. Thread: any.
+struct JsonMasks {
+  JsonMasks(size_t scalar_bytes, size_t whole_bytes) : scalars(scalar_bytes), whole(whole_bytes) {}
+  size_t bytes() const { return scalars.bytes() + whole.bytes(); }
+  MaskCache scalars;
+  MaskMemo whole;
+};
+
 // Thread: one at a time; scratch of a matcher.
 class JsonMasker {
  public:
   // `own` keeps what belongs to this grammar, `shared` what every grammar of the vocabulary can use.
-  JsonMasker(const JsonMachine& machine, const TokenTrie& trie, MaskCache& own, MaskCache& shared)
+  JsonMasker(const JsonMachine& machine, const TokenTrie& trie, JsonMasks& own, MaskCache& shared)
       : machine_(machine), trie_(trie), own_(own), shared_(shared), states_(States()) {}
   // Sets the bits of the tokens that may follow; others are left alone.
   void Fill(const JsonState& state, FrameArena& arena, std::span<uint32_t> mask);
@@ -87,12 +128,24 @@ class JsonMasker {
   void OnEnd(std::function<void(const TokenTrie& trie, uint32_t node, bool read)> on_end) { on_end_ = std::move(on_end); }
 
  private:
+  static constexpr size_t kWorthKeeping = 24;  // work_ of a mask
+  void Ended(const TokenTrie& trie, uint32_t node, bool read) {
+    ended_ = true;
+    on_end_(trie, node, read);
+  }
   void Walk(const TokenTrie& trie, uint32_t node, const JsonState& state, size_t level);
   void Visit(const TokenTrie& trie, uint32_t child, size_t level);
   void Children(const TokenTrie& trie, uint32_t node, size_t level);
   bool UseCache(uint32_t node, const JsonState& state, size_t level);
   void NamedKeys(uint32_t name, uint32_t node, const JsonState& state, size_t level);
-  std::shared_ptr<const ScalarMask> Build(uint32_t node, JsonState state, const JsonMachine::ScalarKey& key);
+  struct Found;
+  void Leftovers(uint32_t from, std::string prefix, std::vector<std::pair<std::string, TokenId>>& to) const;
+  void AddExit(Found& found, JsonMachine::Scalar how, const JsonState& s, uint32_t i, ScalarMask& out) const;
+  void Explore(uint32_t i, uint32_t end, uint16_t base, std::string path, const JsonState& state, const JsonMachine::ScalarKey& key,
+               Found& found, ScalarMask& out) const;
+  void ExploreText(uint32_t node, const JsonState& state, const JsonMachine::ScalarKey& key, Found& found, ScalarMask& out) const;
+  std::shared_ptr<const ScalarMask> Build(uint32_t node, JsonState state, const JsonMachine::ScalarKey& key) const;
+  std::vector<uint32_t> BitsOf(std::span<const TokenId> ids) const;
   static std::deque<JsonState>& States();  // of this thread
   void Allow(std::span<const TokenId> ids) {
     for (const TokenId id : ids) mask_[static_cast<size_t>(id) / 32] |= 1u << (id % 32);
@@ -100,11 +153,13 @@ class JsonMasker {
 
   const JsonMachine& machine_;
   const TokenTrie& trie_;
-  MaskCache& own_;
+  JsonMasks& own_;
   MaskCache& shared_;
   std::function<void(const TokenTrie&, uint32_t, bool)> on_end_;
   FrameArena* arena_ = nullptr;
   std::span<uint32_t> mask_;
+  size_t work_ = 0;                // trie nodes and leftovers that were looked at
+  bool ended_ = false;             // the mask is not the schema's alone
   std::deque<JsonState>& states_;  // by depth of the walk
 };
 

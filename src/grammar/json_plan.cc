@@ -154,11 +154,83 @@ std::unique_ptr<ValuePlan> PlanTable::Build(std::vector<int> wanted) const {
   return plan;
 }
 
+uint8_t PlanTable::Types(const ValuePlan& plan) const {
+  constexpr uint8_t kKnown = 0x80;
+  constexpr size_t kMaxLevels = 16;
+  if (const uint8_t known = plan.feasible.load(std::memory_order_relaxed); known != 0) return known & kAllTypes;
+  thread_local std::vector<const ValuePlan*> open;
+  // What contains itself is taken to come to an end.
+  if (open.size() >= kMaxLevels || std::find(open.begin(), open.end(), &plan) != open.end()) return plan.types;
+  struct Level {
+    explicit Level(const ValuePlan* plan) { open.push_back(plan); }
+    ~Level() { open.pop_back(); }
+  } level(&plan);
+  uint8_t types = plan.types;
+  if (plan.conjunction && (types & kObjectBit) != 0 && !MembersFeasible(plan)) types &= static_cast<uint8_t>(~kObjectBit);
+  if (plan.conjunction && (types & kArrayBit) != 0 && !ItemsFeasible(plan)) types &= static_cast<uint8_t>(~kArrayBit);
+  plan.feasible.store(types | kKnown, std::memory_order_relaxed);
+  return types;
+}
+
+bool PlanTable::Feasible(std::vector<int> wanted) const {
+  std::sort(wanted.begin(), wanted.end());
+  wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
+  if (wanted.size() > 1 && wanted[0] == kAnyNode) wanted.erase(wanted.begin());  // `true` says nothing next to others
+  return wanted.empty() || Types(Get(std::move(wanted))) != 0;
+}
+
+// Of a conjunction: each required member has a value.
+bool PlanTable::MembersFeasible(const ValuePlan& plan) const {
+  std::vector<const ObjectSpec*> specs;
+  std::set<std::string_view> required;
+  for (size_t i = 0; i < plan.locals.size(); ++i)
+    if (plan.start[TypeIndex(kObjectBit)][i] == kOpen) {
+      specs.push_back(node(plan.locals[i]).object.get());
+      if (specs.back() == nullptr) specs.pop_back();
+    }
+  for (const ObjectSpec* o : specs) required.insert(o->required.begin(), o->required.end());
+  return std::all_of(required.begin(), required.end(), [&](std::string_view name) {
+    std::vector<int> wanted;
+    for (const ObjectSpec* o : specs) {
+      const size_t before = wanted.size();
+      const auto at =
+          std::lower_bound(o->properties.begin(), o->properties.end(), name, [](const auto& p, std::string_view s) { return p.first < s; });
+      if (at != o->properties.end() && at->first == name) wanted.push_back(at->second);
+      for (const auto& [dfa, kid] : o->patterns)
+        if (dfa->Matches(name)) wanted.push_back(kid);
+      if (wanted.size() == before) wanted.push_back(o->additional);
+      if (o->names && !o->names->Matches(name)) return false;
+    }
+    return Feasible(std::move(wanted));
+  });
+}
+
+// Of a conjunction: each of the items that there have to be.
+bool PlanTable::ItemsFeasible(const ValuePlan& plan) const {
+  std::vector<const ArraySpec*> specs;
+  size_t min = 0, prefix = 0;
+  for (size_t i = 0; i < plan.locals.size(); ++i) {
+    const ArraySpec* a = plan.start[TypeIndex(kArrayBit)][i] == kOpen ? node(plan.locals[i]).array.get() : nullptr;
+    if (a == nullptr) continue;
+    specs.push_back(a);
+    min = std::max({min, size_t{a->min}, size_t{a->contains >= 0 && a->min_contains > 0}});
+    prefix = std::max(prefix, a->prefix.size());
+  }
+  for (size_t at = 0; at < std::min(min, prefix + 1); ++at) {
+    std::vector<int> wanted;
+    for (const ArraySpec* a : specs) wanted.push_back(at < a->prefix.size() ? a->prefix[at] : a->items);
+    if (!Feasible(std::move(wanted))) return false;
+  }
+  return std::all_of(specs.begin(), specs.end(),
+                     [&](const ArraySpec* a) { return a->contains < 0 || a->min_contains == 0 || Feasible({a->contains}); });
+}
+
 std::unique_ptr<StringPlan> PlanTable::BuildString(const ValuePlan& plan, bool must) const {
   auto out = std::make_unique<StringPlan>();
   std::vector<DfaPtr> texts;
   const std::vector<Tri>& start = plan.start[TypeIndex(kStringBit)];
   std::vector<DfaPtr> distinct;
+  std::vector<size_t> spelled;  // tracks
   for (size_t i = 0; i < plan.locals.size(); ++i) {
     const SchemaNode& n = node(plan.locals[i]);
     const bool open = start[i] == kOpen;
@@ -168,6 +240,7 @@ std::unique_ptr<StringPlan> PlanTable::BuildString(const ValuePlan& plan, bool m
       const auto at = std::find(distinct.begin(), distinct.end(), n.text);
       track = static_cast<int>(at - distinct.begin());
       if (at == distinct.end()) distinct.push_back(n.text);
+      if (n.spelled) spelled.push_back(static_cast<size_t>(track));
     }
     out->track_of_local.push_back(track);
     out->has_lengths = out->has_lengths || (open && (n.min_length > 0 || n.max_length != kEndless));
@@ -196,6 +269,7 @@ std::unique_ptr<StringPlan> PlanTable::BuildString(const ValuePlan& plan, bool m
     for (size_t i = 0; i < plan.locals.size(); ++i) {
       if (start[i] != kOpen) continue;
       const SchemaNode& n = node(plan.locals[i]);
+      out->spelled = out->spelled || n.spelled;
       out->min = std::max(out->min, n.min_length);
       out->max = std::min(out->max, n.max_length);
     }
@@ -222,6 +296,8 @@ std::unique_ptr<StringPlan> PlanTable::BuildString(const ValuePlan& plan, bool m
   if (must && MergeTracks(plan, *out)) return out;
   out->multi = MultiDfa::Build(distinct, kMaxTrackCells);
   out->too_large = !out->multi.has_value();
+  if (!spelled.empty()) out->spelled_tracks.assign(distinct.size() / 64 + 1, 0);
+  for (const size_t track : spelled) SetBit(out->spelled_tracks, track);
   return out;
 }
 
@@ -270,6 +346,9 @@ bool PlanTable::MergeTracks(const ValuePlan& plan, StringPlan& out) const {
     return it->second;
   });
   out.simple = true;
+  // A finite language of spelled words: what `not` leaves over is none.
+  out.spelled = merged.empty() || merged.longest(0) != kEndless;
+  for (size_t i = 0; i < start.size(); ++i) out.spelled = out.spelled && (start[i] != kOpen || node(plan.locals[i]).spelled);
   out.too_large = merged.empty();
   out.dfa = merged.empty() ? AnyTextDfa() : std::make_shared<const Dfa>(std::move(merged));
   for (uint32_t s = 0; s < out.dfa->size(); ++s) out.slack = std::max(out.slack, out.dfa->shortest(s));
@@ -571,7 +650,7 @@ const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, 
       if (must) {
         it->second =
             std::all_of(plan.roots.begin(), plan.roots.end(), [&](int r) { return (values[static_cast<size_t>(r)] & kTrue) != 0; });
-        if (plan.conjunction && member.all_needed && member.child->types == 0) it->second = false;
+        if (plan.conjunction && member.all_needed && Types(*member.child) == 0) it->second = false;
       }
     }
     if (it->second) view->live[s] = 1, todo.push_back(s);

@@ -35,6 +35,8 @@ struct StringPlan {
   DfaPtr dfa;
   uint32_t min = 0, max = kEndless;
   bool simple = false, too_large = false, has_lengths = false;
+  bool spelled = false;     // simple: only words that the schema spells out are allowed
+  BitRow spelled_tracks;    // else: tracks that are such words; empty: none
   bool has_finite = false;  // the automaton has states with a longest way: `min` matters on the way
   uint32_t slack = 0;       // largest finite shortest() of a state
   // Where only few strings are allowed: the hash of each, and by the hash of every head the words (bits) that begin with it.
@@ -122,9 +124,11 @@ struct ValuePlan {
   std::vector<std::string> seen_names;
   bool conjunction = false;               // every local has to hold for the verdicts to be all true
   std::array<std::vector<Tri>, 7> start;  // [type][local]
-  uint8_t types = 0;                      // with which all verdicts can be true
+  uint8_t types = 0;                      // with which all verdicts can be true, as far as the value's own locals say
   uint8_t open_numbers = 0;               // some local looks at numbers
   uint32_t id = 0;
+
+  mutable std::atomic<uint8_t> feasible{0};  // PlanTable::Types with the highest bit set, once it is known
 
   mutable std::once_flag string_once[2], object_once, array_once;
   mutable std::unique_ptr<StringPlan> string[2];
@@ -183,6 +187,8 @@ class PlanTable {
   const ValuePlan& root() const { return *root_; }
 
   const ValuePlan& Get(std::vector<int> wanted) const;
+  // As plan.types, required members and items looked at as well: without them a container has no end.
+  uint8_t Types(const ValuePlan& plan) const;
   const StringPlan& String(const ValuePlan& plan, bool must) const;
   const ObjectPlan& Object(const ValuePlan& plan) const;
   const ArrayPlan& Array(const ValuePlan& plan) const;
@@ -206,6 +212,9 @@ class PlanTable {
   static void FindWords(StringPlan& out);
   std::unique_ptr<ObjectPlan> BuildObject(const ValuePlan& plan) const;
   const MemberPlan* Keep(Links links, int name) const;
+  bool MembersFeasible(const ValuePlan& plan) const;
+  bool ItemsFeasible(const ValuePlan& plan) const;
+  bool Feasible(std::vector<int> wanted) const;
 
   Schema schema_;
   const ValuePlan* root_ = nullptr;

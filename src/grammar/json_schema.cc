@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "grammar/schema_refs.h"
+#include "grammar/schema_unevaluated.h"
 
 namespace sgl {
 namespace {
@@ -70,7 +71,8 @@ class Compiler {
     }
     TRY(schema_.root, Compile(root_, Where{nullptr, "#", -1, 0}));
     TRY_STATUS(CheckLoops());
-    for (const Pending& p : unevaluated_) TRY_STATUS(ResolveUnevaluated(p));
+    for (const Unevaluated& u : unevaluated_)
+      TRY_STATUS(AddUnevaluated(schema_, u, [this](int id, std::string_view key) { return Has(id, key); }));
     return std::move(schema_);
   }
 
@@ -94,6 +96,7 @@ class Compiler {
     if (known != by_json_.end()) return known->second;
     TRY(const int id, NewNode(where));
     by_json_.emplace(&schema, id);
+    json_of_.emplace(id, &schema);
     TRY_STATUS(Fill(id, schema, where));
     return id;
   }
@@ -513,6 +516,7 @@ class Compiler {
       enumerated = *std::move(both);
     }
     n.text = std::move(enumerated);
+    n.spelled = true;
     return {};
   }
 
@@ -632,71 +636,14 @@ class Compiler {
     return {};
   }
 
-  struct Pending {
-    int id = 0, kid = 0;
-    bool properties = false;
-    std::string where;
-  };
-
-  // What is surely evaluated by the node and all that hold with it becomes one more conjunct; a choice beside it would need memory.
-  Status ResolveUnevaluated(const Pending& p) {
-    std::vector<int> todo{p.id}, members;
-    while (!todo.empty()) {
-      const int id = todo.back();
-      todo.pop_back();
-      members.push_back(id);
-      const SchemaNode& n = node(id);
-      // One that holds with it and has the keyword itself has evaluated everything.
-      if (id != p.id && Written(id, p.properties ? "unevaluatedProperties" : "unevaluatedItems")) return {};
-      if (!n.one_of.empty() || n.if_node >= 0 || !n.dependent_schemas.empty() || !n.any_of.empty())
-        return InvalidArgument(p.where + ": beside anyOf, oneOf, if or dependentSchemas this keyword is not supported");
-      for (const int k : n.all_of) todo.push_back(k);
-    }
-    SchemaNode extra;
-    if (p.properties) {
-      ObjectSpec spec;
-      spec.additional = p.kid;
-      for (const int m : members) {
-        const ObjectSpec* o = node(m).object.get();
-        if (o == nullptr) continue;
-        if (o->additional != kAnyNode || AdditionalWritten(m)) return {};
-        for (const auto& [name, kid] : o->properties) spec.properties.emplace_back(name, kAnyNode);
-        for (const auto& [dfa, kid] : o->patterns) spec.patterns.emplace_back(dfa, kAnyNode);
-      }
-      std::sort(spec.properties.begin(), spec.properties.end());
-      spec.properties.erase(std::unique(spec.properties.begin(), spec.properties.end()), spec.properties.end());
-      extra.object = std::make_unique<ObjectSpec>(std::move(spec));
-    } else {
-      ArraySpec spec;
-      spec.items = p.kid;
-      for (const int m : members) {
-        const ArraySpec* a = node(m).array.get();
-        if (a == nullptr) continue;
-        if (a->contains >= 0) return InvalidArgument(p.where + ": beside contains this keyword is not supported");
-        if (a->items != kAnyNode || ItemsWritten(m)) return {};
-        if (a->prefix.size() > spec.prefix.size()) spec.prefix.assign(a->prefix.size(), kAnyNode);
-      }
-      extra.array = std::make_unique<ArraySpec>(std::move(spec));
-    }
-    schema_.nodes.push_back(std::move(extra));
-    const int added = static_cast<int>(schema_.nodes.size()) - 1;
-    node(p.id).all_of.push_back(added);
-    return Simplify(added);
-  }
-
-  const Json* JsonOf(int id) const {
-    for (const auto& [json, known] : by_json_)
-      if (known == id) return json;
-    return nullptr;
-  }
-  bool Written(int id, std::string_view key) const {
-    const Json* json = JsonOf(id);
-    return json != nullptr && json->find(key) != nullptr;
-  }
-  bool AdditionalWritten(int id) const { return Written(id, "additionalProperties"); }
-  bool ItemsWritten(int id) const {
-    const Json* json = JsonOf(id);
-    return json != nullptr && json->find("items") != nullptr && !(*json)["items"].is_array();
+  // Whether the node was written with a keyword; of `items`, as one schema for all.
+  bool Has(int id, std::string_view key) const {
+    const auto json = json_of_.find(id);
+    if (json == json_of_.end()) return false;
+    if (lonely_refs_ && json->second->find("$ref") != nullptr) return false;
+    const Json* items = json->second->find("items");
+    if (key != "items") return json->second->find(key) != nullptr;
+    return items != nullptr && (!items->is_array() || json->second->find("additionalItems") != nullptr);
   }
 
   const Json& root_;
@@ -706,7 +653,8 @@ class Compiler {
   bool lonely_refs_ = false, draft4_ = false;
   std::unordered_map<const Json*, int> by_json_;
   std::unordered_map<std::string, DfaPtr> patterns_;
-  std::vector<Pending> unevaluated_;
+  std::vector<Unevaluated> unevaluated_;
+  std::unordered_map<int, const Json*> json_of_;
 };
 
 Result<DfaPtr> Combine(std::vector<DfaPtr> operands, bool (*accepts)(uint64_t, uint64_t), CompileBudget& budget) {

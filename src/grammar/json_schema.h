@@ -45,7 +45,8 @@ struct ArraySpec {
 struct SchemaNode {
   uint8_t types = kAllTypes;
   std::unique_ptr<NumberSpec> number;
-  DfaPtr text;  // null: any
+  DfaPtr text;           // null: any
+  bool spelled = false;  // enum and const have listed the strings
   uint32_t min_length = 0, max_length = kEndless;
   std::unique_ptr<ObjectSpec> object;
   std::unique_ptr<ArraySpec> array;

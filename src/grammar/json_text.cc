@@ -83,11 +83,29 @@ bool JsonMachine::TextCode(State& s, uint32_t code) const {
   SpellCodePoint(bytes, code);
   for (const char c : bytes)
     if (!TextByte(s, static_cast<uint8_t>(c))) return false;
-  return true;
+  return !OverEscaped(s, code);
 }
 
-// Some character of the range goes on from here.
+// The \uXXXX that was read stands for a character of a word which the schema spells out, and nobody writes that character so: letters,
+// digits and most marks are escaped by no serialiser, but small models like to.
+bool JsonMachine::OverEscaped(const State& s, uint32_t code) const {
+  if (code < ' ' || code > '~' || std::strchr("\"&'+/<=>\\`", static_cast<int>(code)) != nullptr) return false;
+  if (s.mode == Mode::kKey) return s.s0 != kDeadState;
+  const StringPlan& p = *s.string;
+  if (p.simple) return p.spelled;
+  const BitRow& alive = p.multi->alive(s.s0);
+  for (size_t w = 0; w < p.spelled_tracks.size(); ++w)
+    if ((alive[w] & p.spelled_tracks[w]) != 0) return true;
+  return false;
+}
+
+// Some character of the range, written as an escape, goes on from here.
 bool JsonMachine::AnyAlive(const State& s, CodeRange range) const {
+  for (; range.first <= range.last && range.first < 0x80; ++range.first) {
+    State next = s;
+    if (TextCode(next, range.first)) return true;
+  }
+  if (range.first > range.last) return false;
   std::vector<ByteSequence> sequences;
   AppendUtf8Sequences(range, sequences);
   const auto try_from = [&](auto&& self, const State& at, const ByteSequence& sequence, size_t i) -> bool {
@@ -198,6 +216,16 @@ bool JsonMachine::CloseString(State& s, FrameArena& arena) const {
   return EndValue(s, locals.data(), hash, arena);
 }
 
+const StringPlan& JsonMachine::FreeText() {
+  static const StringPlan plan = [] {
+    StringPlan p;
+    p.dfa = AnyTextDfa();
+    p.simple = true;
+    return p;
+  }();
+  return plan;
+}
+
 // ---- masks ----
 
 uint64_t JsonMachine::AppendHash(uint64_t hash, uint8_t byte) { return json_detail::AppendTextHash(hash, byte); }
@@ -222,6 +250,8 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
   *key = {};
   if (s.mode == Mode::kNumber) {
     if (s.plan->open_numbers == 0 && !s.need_hash) {
+      // Exponents and very long numbers have to stay within what a double holds.
+      if (s.number.in_exponent() || s.number.count + s.number.extra + longest_token >= 300) return false;
       *key = {&kNumbers, static_cast<uint64_t>(s.number.at), 0, true};
       return true;
     }
@@ -255,10 +285,13 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
   }
   if (!p.words.empty() && OnlyOnce(s)) return false;
   uint64_t room = 0xFFFFFF, need = 0xFFFFFF;
-  if (p.max != kEndless) room = std::min<uint64_t>(p.max - s.size, longest_token + p.slack + 1);
+  const bool any = p.dfa == AnyTextDfa() && exact == 0;
+  if (p.max != kEndless && !any) room = std::min<uint64_t>(p.max - s.size, longest_token + p.slack + 1);
   if (p.has_finite) need = s.size;  // near enough to matter byte by byte
-  const bool any = p.dfa == AnyTextDfa() && p.max == kEndless && exact == 0;
-  *key = {any ? static_cast<const void*>(p.dfa.get()) : &p, s.s0, s.escape | exact << 8 | room << 16 | need << 40, any};
+  const bool any_room = any && p.max != kEndless;
+  const bool sized = any && (p.min > 0 || any_room);  // then how far an exit is counts
+  *key = {any ? static_cast<const void*>(p.dfa.get()) : &p, s.s0, s.escape | exact << 8 | uint64_t{sized} << 9 | room << 16 | need << 40,
+          any, any_room};
   return true;
 }
 
@@ -275,6 +308,7 @@ JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey
     return s.plan->open_numbers == 0 || NumberPossible(s) ? Scalar::kStay : Scalar::kDead;
   }
   if (s.mode == Mode::kNumber) {
+    if (b == 'e' || b == 'E') return s.number.complete() ? Scalar::kUnsure : Scalar::kDead;
     NumberText next;
     next.at = s.number.at;
     if (next.Step(b)) {

@@ -193,7 +193,8 @@ thread_local RuleEngine::SetBuilder::Keys RuleEngine::SetBuilder::seen_;
 RuleEngine::RuleEngine(RuleSet rules, std::shared_ptr<const Vocabulary> vocabulary)
     : rules_(std::move(rules)), vocabulary_(std::move(vocabulary)) {
   for (const DfaPtr& dfa : rules_.texts) text_masks_.push_back(std::make_unique<DfaMasks>(*dfa, kGrammarMaskBytes / 2));
-  for (size_t i = 0; i < rules_.schemas.size(); ++i) json_masks_.push_back(std::make_unique<MaskCache>(kGrammarMaskBytes / 2));
+  for (size_t i = 0; i < rules_.schemas.size(); ++i)
+    json_masks_.push_back(std::make_unique<JsonMasks>(kGrammarMaskBytes / 2, kGrammarMemoBytes / 2));
   SetBuilder builder(*this, start_arena_);
   const RuleItemSet* self = builder.self();
   builder.Arrive(rules_.entry[static_cast<size_t>(rules_.root)], self);

@@ -70,7 +70,7 @@ class RuleEngine {
   FrameArena start_arena_;
   const RuleItemSet* start_ = nullptr;
   std::vector<std::unique_ptr<DfaMasks>> text_masks_;
-  std::vector<std::unique_ptr<MaskCache>> json_masks_;
+  std::vector<std::unique_ptr<JsonMasks>> json_masks_;
 
   struct ExitKey {
     int text;

@@ -29,6 +29,11 @@ TokenTrie::TokenTrie(std::vector<std::pair<std::string, TokenId>> tokens) {
     }
     ids_.push_back(id);
     longest_ = std::max(longest_, static_cast<uint32_t>(bytes.size()));
+    const auto most = [&bytes = bytes](uint32_t& most_yet, auto&& counted) {
+      most_yet = std::max(most_yet, static_cast<uint32_t>(std::count_if(bytes.begin(), bytes.end(), counted)));
+    };
+    most(closers_, [](char c) { return c == ']' || c == '}'; });
+    most(digits_, [](char c) { return c >= '0' && c <= '9'; });
     last = bytes;
   }
   for (const uint32_t node : open) end_[node] = static_cast<uint32_t>(byte_.size());

@@ -36,6 +36,8 @@ class TokenTrie {
   }
   size_t size() const { return byte_.size(); }
   uint32_t longest() const { return longest_; }  // bytes
+  uint32_t closers() const { return closers_; }  // most ']' and '}' in one token
+  uint32_t digits() const { return digits_; }    // most digits
   size_t bytes() const { return byte_.size() * 15 + ids_.size() * 4 + wide_.size() * 4 + tables_.size() * 1024; }
 
  private:
@@ -46,7 +48,7 @@ class TokenTrie {
   std::vector<TokenId> ids_;
   std::vector<uint32_t> wide_;  // [nodes] in large tries: of tables_, or kNone
   std::vector<std::array<uint32_t, 256>> tables_;
-  uint32_t longest_ = 0;
+  uint32_t longest_ = 0, closers_ = 0, digits_ = 0;
 };
 
 }  // namespace sgl

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,6 +36,7 @@ class Vocabulary {
   std::optional<TokenId> Find(const std::string& content) const;  // the token written like this, special ones too
   std::span<const TokenId> stop_ids() const { return stop_ids_; }
   MaskCache& shared() const { return *shared_; }
+  std::once_flag& warm() const { return *warm_; }  // the masks of free text have been made, see Grammar::Compile
 
  private:
   void Build();
@@ -44,6 +46,7 @@ class Vocabulary {
   std::vector<TokenId> stop_ids_;
   std::unique_ptr<const TokenTrie> trie_;
   std::unique_ptr<MaskCache> shared_;
+  std::unique_ptr<std::once_flag> warm_ = std::make_unique<std::once_flag>();
 };
 
 }  // namespace sgl
