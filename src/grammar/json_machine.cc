@@ -88,6 +88,13 @@ bool JsonMachine::VerdictsPossible(const JsonFrame* up, const MemberPlan* member
     for (const int r : member->needs[i])
       if ((verdicts[r] & kTrue) == 0) locals[i] = kFalse, changed = true;
     if (member->never[i] != 0) locals[i] = kFalse, changed = true;
+    if (up->array == nullptr || !up->array->counts_contains || member->contains[i] < 0) continue;
+    // As many items as `contains` still misses may be all that there is room for.
+    const ArraySpec& a = *up->array->locals[i];
+    const Tri found = verdicts[member->contains[i]];
+    const uint32_t seen = ContainsOf(*up)[i], room = a.max == kEndless || a.max <= up->count ? kEndless : a.max - up->count - 1;
+    if ((found == kFalse && room != kEndless && seen + room < a.min_contains) || (found == kTrue && seen >= a.max_contains))
+      locals[i] = kFalse, changed = true;
   }
   return !changed || FramePossible(*up, locals.data());
 }

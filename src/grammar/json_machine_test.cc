@@ -319,8 +319,11 @@ TEST(JsonMachine, NothingIsBegunThatCannotEnd) {
       {R"({"type":"object","patternProperties":{"^(red|rose)$":true},"additionalProperties":false})", "{\"rose\":1,\"r"},
       // No power of ten makes it a multiple within the bound.
       {R"({"type":"number","maximum":154,"multipleOf":7})", "3."},
+      // Nothing but a null has room.
+      {R"({"type":"array","maxItems":2,"contains":{"type":"null"}})", "[1,"},
+      {R"({"type":"array","contains":{"type":"null"},"maxContains":1})", "[null,"},
   };
-  const char bad[] = {'e', 't', 'e', 'o', '2'}, good[] = {'o', 'f', 'o', 'e', '5'};
+  const char bad[] = {'e', 't', 'e', 'o', '2', '1', 'n'}, good[] = {'o', 'f', 'o', 'e', '5', 'n', '1'};
   for (size_t i = 0; i < std::size(cases); ++i) {
     const auto grammar = MustCompile(GrammarKind::kJsonSchema, cases[i].first);
     const std::unique_ptr<Matcher> m = grammar->NewMatcher();
