@@ -498,6 +498,9 @@ bool JsonMachine::IntegerPossible(const State& s) const {
   std::vector<Tri> locals(start.size());
   for (size_t i = 0; i < start.size(); ++i)
     if (start[i] == kOpen && !plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->integer) return true;
+  // A number that is no integer may do as well.
+  for (size_t i = 0; i < start.size(); ++i) locals[i] = start[i] == kOpen ? kFalse : start[i];
+  if (ValuePossible(s, locals.data(), kNumberBit)) return true;
   const auto good = [&](const NumberText& t) {
     for (size_t i = 0; i < start.size(); ++i)
       locals[i] = start[i] != kOpen                                                                 ? start[i]

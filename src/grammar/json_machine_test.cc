@@ -140,6 +140,7 @@ const std::vector<SchemaCase>& Cases() {
        R"({"oneOf":[{"type":"integer","multipleOf":3},{"type":"integer","multipleOf":5}]})",
        {"3", "5", "9", "3.0", "5e0"},
        {"15", "7", "0", "30.0", "3e1"}},
+      {"no integer", R"({"oneOf":[{"type":"number"},{"type":"integer","minimum":-2}]})", {"0.5", "1.25", "-3"}, {"1", "1.0", "-2"}},
       {"tagged",
        R"({"oneOf":[{"properties":{"k":{"const":"a"},"v":{"type":"integer"}},"required":["k","v"]},{"properties":{"k":{"const":"b"},"v":{"type":"string"}},"required":["k","v"]}]})",
        {"{\"k\":\"a\",\"v\":1}", "{\"v\":\"x\",\"k\":\"b\"}"},
