@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "app/client_tls.h"
 #include "app/commands.h"
 #include "obs/log.h"
 #include "serve/http_client.h"
@@ -21,6 +22,7 @@ struct ChatOptions {
   std::optional<int64_t> max_tokens, seed;
   std::optional<double> temperature, top_p;
   std::vector<std::string> prompt;
+  ClientTlsOptions tls;
 
   void Visit(Options& field) {
     field.Group("Options");
@@ -32,6 +34,7 @@ struct ChatOptions {
     field("temperature", temperature, "0: always the likeliest token", Range{0, 100});
     field("top-p", top_p, "sample from the smallest set of tokens with this probability", Range{0, 1});
     field("seed", seed, "the same seed gives the same answer");
+    tls.Visit(field);
     field.Positional("prompt", prompt, "ask this and stop; else a conversation, or one question read from a pipe");
   }
 };
@@ -62,7 +65,8 @@ std::string ErrorText(int status, const std::string& body) {
 
 class Conversation {
  public:
-  Conversation(const ChatOptions& options, HttpUrl url) : options_(options), url_(std::move(url)), client_(url_.host, url_.port) {
+  Conversation(const ChatOptions& options, HttpUrl url, HttpClientConfig client)
+      : options_(options), url_(std::move(url)), client_(url_.host, url_.port, std::move(client)) {
     Reset();
   }
 
@@ -244,11 +248,14 @@ int RunChat(const Arguments& arguments) {
   std::vector<std::string> warnings;
   if (const auto done = ParseCommandLine("chat", options, arguments, warnings)) return *done;
   LogWarnings(warnings);
-  Result<HttpUrl> url = ParseHttpUrl(config.url);
+  Result<HttpUrl> url = ParseHttpUrl(config.url, true);
   if (!url.ok()) return Fail("chat", "argument --url: " + url.error().message, 2);
 
+  Result<HttpClientConfig> client = config.tls.For(*url);
+  if (!client.ok()) return Fail("chat", "argument --cacert: " + client.error().message, 2);
+
   CatchInterrupts();
-  Conversation conversation(config, *url);
+  Conversation conversation(config, *url, *std::move(client));
   if (const Status status = conversation.Connect(); !status.ok())
     return Fail("chat", status.error().message + " (is a server running? start one with: sglang serve --model-path X)");
   if (config.prompt.empty() && isatty(STDIN_FILENO) == 1) {

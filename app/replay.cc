@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "app/client_tls.h"
 #include "app/commands.h"
 #include "serve/http_client.h"
 
@@ -23,6 +24,7 @@ struct ReplayOptions {
   double speed = 1;
   int concurrency = 64;
   bool ignore_eos = false;
+  ClientTlsOptions tls;
 
   void Visit(Options& field) {
     field.Group("Options");
@@ -31,6 +33,7 @@ struct ReplayOptions {
     field("speed", speed, "2: twice as fast as it was; 0: all at once", Range{0, 1e6});
     field("concurrency", concurrency, "requests in flight at most", Range{1, 4096});
     field("ignore-eos", ignore_eos, "generate as many tokens as were recorded, whatever they are");
+    tls.Visit(field);
     field.Positional("files", files, "the dump's files, JSON lines");
   }
 };
@@ -79,10 +82,10 @@ struct Tally {
   std::string failure;
 };
 
-void ReplayOne(const ReplayOptions& options, const HttpUrl& url, const Recorded& recorded, Tally& tally) {
+void ReplayOne(const ReplayOptions& options, const HttpUrl& url, const HttpClientConfig& config, const Recorded& recorded, Tally& tally) {
   HttpHeaders headers = {{"content-type", "application/json"}};
   if (!options.api_key.empty()) headers.emplace_back("authorization", "Bearer " + options.api_key);
-  HttpClient client(url.host, url.port);
+  HttpClient client(url.host, url.port, config);
   const Result<HttpReplyData> reply = client.Request("POST", "/generate", headers, DumpJson(Body(recorded, options.ignore_eos)));
   const Result<Json> json = reply.ok() ? ParseJson(reply->body) : Result<Json>(reply.error());
   if (!json.ok() || reply->status != 200) {
@@ -96,7 +99,7 @@ void ReplayOne(const ReplayOptions& options, const HttpUrl& url, const Recorded&
   if ((*json)["output_ids"] == recorded.out["output_ids"]) ++tally.same;
 }
 
-int Replay(const ReplayOptions& options, const HttpUrl& url, const std::vector<Recorded>& requests) {
+int Replay(const ReplayOptions& options, const HttpUrl& url, const HttpClientConfig& config, const std::vector<Recorded>& requests) {
   Tally tally;
   std::atomic<size_t> next{0};
   const Clock::time_point begin = Clock::now();
@@ -106,7 +109,7 @@ int Replay(const ReplayOptions& options, const HttpUrl& url, const std::vector<R
       for (size_t i; (i = next.fetch_add(1)) < requests.size();) {
         const double due = options.speed > 0 ? (requests[i].created - requests.front().created) / options.speed : 0;
         std::this_thread::sleep_until(begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(due)));
-        ReplayOne(options, url, requests[i], tally);
+        ReplayOne(options, url, config, requests[i], tally);
       }
     });
   for (std::thread& thread : threads) thread.join();
@@ -126,12 +129,14 @@ int RunReplay(const Arguments& arguments) {
   std::vector<std::string> warnings;
   if (const auto done = ParseCommandLine("replay", options, arguments, warnings)) return *done;
   LogWarnings(warnings);
-  const Result<HttpUrl> url = ParseHttpUrl(config.url);
+  const Result<HttpUrl> url = ParseHttpUrl(config.url, true);
   if (!url.ok()) return Fail("replay", "argument --url: " + url.error().message, 2);
+  const Result<HttpClientConfig> client = config.tls.For(*url);
+  if (!client.ok()) return Fail("replay", "argument --cacert: " + client.error().message, 2);
   const Result<std::vector<Recorded>> requests = ReadDump(config.files);
   if (!requests.ok()) return Fail("replay", requests.error().message);
   if (requests->empty()) return Fail("replay", "there is no request in the files given", 2);
-  return Replay(config, *url, *requests);
+  return Replay(config, *url, *client, *requests);
 }
 
 }  // namespace sgl

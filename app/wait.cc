@@ -11,6 +11,7 @@
 #include <iterator>
 #include <thread>
 
+#include "app/client_tls.h"
 #include "app/commands.h"
 #include "serve/http_client.h"
 
@@ -30,6 +31,7 @@ struct WaitOptions {
   int64_t pid = 0;
   double timeout = 600;
   std::string log;
+  ClientTlsOptions tls;
 
   void Visit(Options& field) {
     field.Group("Options");
@@ -38,6 +40,7 @@ struct WaitOptions {
     field("timeout", timeout, "seconds to wait at most", Range{0, 1e9});
     field("log", log, "file whose last lines are shown when the process has ended; unset: what its standard error is, if that is a file",
           OptionTrait::kZeroIsUnset);
+    tls.Visit(field);
   }
 };
 
@@ -85,22 +88,23 @@ std::string Tail(const std::string& file) {
 }
 
 // One question. "" when a token was generated, else what happened instead.
-std::string Ask(const HttpUrl& url, milliseconds patience) {
-  HttpClient client(url.host, url.port,
-                    {.connect_timeout = std::min(patience, milliseconds(2000)), .io_timeout = std::min(patience, kOneTry)});
+std::string Ask(const HttpUrl& url, HttpClientConfig config, milliseconds patience) {
+  config.connect_timeout = std::min(patience, milliseconds(2000));
+  config.io_timeout = std::min(patience, kOneTry);
+  HttpClient client(url.host, url.port, std::move(config));
   const Result<HttpReplyData> reply = client.Request("GET", "/health_generate");
   if (!reply.ok()) return reply.error().message;
   return reply->status == 200 ? "" : fmt::format("/health_generate says {}", reply->status);
 }
 
-int Wait(const WaitOptions& options, const HttpUrl& url) {
+int Wait(const WaitOptions& options, const HttpUrl& url, const HttpClientConfig& client) {
   const Clock::time_point deadline = Clock::now() + milliseconds(static_cast<int64_t>(options.timeout * 1000));
   const Process process(options.pid);
   const std::string log = !options.log.empty() ? options.log : options.pid != 0 ? process.ErrorFile() : "";
   std::string last = "nothing was asked";
   for (;;) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
-    if (left.count() > 0) last = Ask(url, left);
+    if (left.count() > 0) last = Ask(url, client, left);
     if (last.empty()) return 0;
     if (options.pid != 0) {
       if (const std::optional<std::string> end = process.End()) {
@@ -122,10 +126,12 @@ int RunWait(const Arguments& arguments) {
   config.Visit(options);
   std::vector<std::string> warnings;
   if (const auto done = ParseCommandLine("wait", options, arguments, warnings)) return *done;
-  const Result<HttpUrl> url = ParseHttpUrl(config.url);
+  const Result<HttpUrl> url = ParseHttpUrl(config.url, true);
   if (!url.ok()) return Fail("wait", "argument --url: " + url.error().message, 2);
+  const Result<HttpClientConfig> client = config.tls.For(*url);
+  if (!client.ok()) return Fail("wait", "argument --cacert: " + client.error().message, 2);
   LogWarnings(warnings);
-  return Wait(config, *url);
+  return Wait(config, *url, *client);
 }
 
 }  // namespace sgl

@@ -24,8 +24,9 @@ using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr size_t kReadBytes = 64 << 10;
+constexpr size_t kTlsBytes = 16 << 10;
 constexpr size_t kMaxLineBytes = 16 << 10;  // a chunk header or trailer
-constexpr std::string_view kScheme = "http://";
+constexpr std::string_view kScheme = "http://", kTlsScheme = "https://";
 
 std::string Lower(std::string_view text) {
   std::string out(text);
@@ -76,12 +77,16 @@ Result<HttpReplyData> ParseReplyHead(std::string_view head, bool& http11) {
   return reply;
 }
 
-Result<HttpUrl> ParseHttpUrl(std::string_view url) {
+Result<HttpUrl> ParseHttpUrl(std::string_view url, bool allow_https) {
   const auto bad = [&](std::string_view why) { return InvalidArgument(fmt::format("bad URL '{}': {}", url, why)); };
-  if (Lower(url.substr(0, kScheme.size())) != kScheme) return bad("it must begin with http://");
+  const bool tls = allow_https && Lower(url.substr(0, kTlsScheme.size())) == kTlsScheme;
+  if (!tls && Lower(url.substr(0, kScheme.size())) != kScheme)
+    return bad(allow_https ? "it must begin with http:// or https://" : "it must begin with http://");
   if (HasControl(url) || url.find(' ') != std::string_view::npos) return bad("it holds blanks or control characters");
-  std::string_view rest = url.substr(kScheme.size());
+  std::string_view rest = url.substr(tls ? kTlsScheme.size() : kScheme.size());
   HttpUrl out;
+  out.tls = tls;
+  if (tls) out.port = 443;
   const size_t path = std::min(rest.find_first_of("/?#"), rest.size());
   std::string_view authority = rest.substr(0, path);
   rest.remove_prefix(path);
@@ -111,12 +116,14 @@ std::string_view HttpReplyData::header(std::string_view lower_case_name) const {
   return {};
 }
 
-HttpClient::HttpClient(std::string host, uint16_t port, HttpClientConfig config) : host_(std::move(host)), port_(port), config_(config) {}
+HttpClient::HttpClient(std::string host, uint16_t port, HttpClientConfig config)
+    : host_(std::move(host)), port_(port), config_(std::move(config)) {}
 HttpClient::~HttpClient() { Close(); }
 
 void HttpClient::Close() {
   if (fd_ >= 0) close(fd_);
   fd_ = -1;
+  session_ = nullptr;
   keep_ = false;
   in_.clear();
   in_begin_ = 0;
@@ -169,14 +176,41 @@ Status HttpClient::Connect() {
       }
       if (getsockopt(fd_, SOL_SOCKET, SO_ERROR, &code, &size) != 0) code = errno;
     }
-    if (code == 0) return {};
+    if (code == 0) return config_.tls == nullptr ? Status() : Shake();
     error = Fail(std::strerror(code));
     Close();
   }
   return error;
 }
 
+// The TLS handshake.
+Status HttpClient::Shake() {
+  session_ = config_.tls->NewSession(host_);
+  std::string out;
+  TlsSession::State state = session_->Feed({}, in_, out);
+  for (;;) {
+    TRY_STATUS(SendRaw(out));  // also what says why it failed
+    out.clear();
+    if (state != TlsSession::State::kOpen) {
+      const std::string trouble = session_->trouble();
+      return Fail(trouble.empty() ? "TLS: the handshake failed" : "TLS: the certificate is not trusted: " + trouble);
+    }
+    if (session_->established()) return {};
+    char buffer[kTlsBytes];
+    TRY(const size_t n, Receive(buffer, sizeof buffer, config_.connect_timeout));
+    if (n == 0) return Fail("TLS: the server closed the connection in the handshake");
+    state = session_->Feed({buffer, n}, in_, out);
+  }
+}
+
 Status HttpClient::Send(std::string_view bytes) {
+  if (session_ == nullptr) return SendRaw(bytes);
+  std::string out;
+  session_->Encrypt(bytes, out);
+  return SendRaw(out);
+}
+
+Status HttpClient::SendRaw(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n >= 0) {
@@ -199,13 +233,30 @@ Result<size_t> HttpClient::Fill() {
     in_begin_ = 0;
   }
   const size_t old_size = in_.size();
-  for (;;) {
+  if (session_ == nullptr) {
     in_.resize(old_size + kReadBytes);
-    const ssize_t n = recv(fd_, in_.data() + old_size, kReadBytes, 0);
-    in_.resize(old_size + static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    Result<size_t> n = Receive(in_.data() + old_size, kReadBytes, config_.io_timeout);
+    in_.resize(old_size + (n.ok() ? *n : 0));
+    return n;
+  }
+  for (;;) {
+    char buffer[kTlsBytes];
+    TRY(const size_t n, Receive(buffer, sizeof buffer, config_.io_timeout));
+    std::string out;
+    const TlsSession::State state = session_->Feed({buffer, n}, in_, out);
+    TRY_STATUS(SendRaw(out));
+    if (in_.size() > old_size || state == TlsSession::State::kClosed) return in_.size() - old_size;
+    if (n == 0) return Fail("TLS: the connection broke off");  // whoever has said all says goodbye
+    if (state == TlsSession::State::kFailed) return Fail("TLS: the connection is broken");
+  }
+}
+
+Result<size_t> HttpClient::Receive(char* into, size_t bytes, milliseconds timeout) {
+  for (;;) {
+    const ssize_t n = recv(fd_, into, bytes, 0);
     if (n >= 0) return static_cast<size_t>(n);
     if (errno == EAGAIN) {
-      TRY_STATUS(WaitFor(POLLIN, config_.io_timeout, "waiting for the reply"));
+      TRY_STATUS(WaitFor(POLLIN, timeout, "waiting for the reply"));
     } else if (errno != EINTR) {
       return Fail(fmt::format("receiving: {}", std::strerror(errno)));
     }

@@ -1,14 +1,16 @@
-// A small blocking HTTP/1.1 client over plain TCP, for the command-line tools and tests. No TLS, no redirects, no proxies.
+// A small blocking HTTP/1.1 client over TCP or TLS, for the command-line tools and tests. No redirects, no proxies.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
 #include "serve/http_server.h"
+#include "serve/tls.h"
 
 namespace sgl {
 
@@ -16,8 +18,10 @@ struct HttpUrl {
   std::string host;  // IPv6 without brackets
   uint16_t port = 80;
   std::string target = "/";  // path and query
+  bool tls = false;          // https
 };
-Result<HttpUrl> ParseHttpUrl(std::string_view url);  // "http://host[:port][/path][?query]"; nothing but http
+// "http://host[:port][/path][?query]"; https only where it is allowed.
+Result<HttpUrl> ParseHttpUrl(std::string_view url, bool allow_https = false);
 
 struct HttpReplyData {
   int status = 0;
@@ -34,6 +38,7 @@ struct HttpClientConfig {
   std::chrono::milliseconds io_timeout{0};  // longest silence while sending or receiving; 0: for ever
   size_t max_header_bytes = 256 << 10;
   size_t max_body_bytes = size_t{1} << 30;  // of a gathered body; streams are not bounded
+  std::shared_ptr<const TlsContext> tls{};  // of TlsContext::ForClient; null: plain TCP
 };
 
 // One connection, kept alive between requests when the server allows it. Thread: one at a time.
@@ -56,8 +61,11 @@ class HttpClient {
 
  private:
   Status Connect();
+  Status Shake();
   Status Send(std::string_view bytes);
-  Result<size_t> Fill();  // appends to in_; 0: end of stream
+  Status SendRaw(std::string_view bytes);
+  Result<size_t> Receive(char* into, size_t bytes, std::chrono::milliseconds timeout);  // 0: end of stream
+  Result<size_t> Fill();                                                                // appends to in_; 0: end of stream
   Status WaitFor(short events, std::chrono::milliseconds timeout, std::string_view what);
   bool IsStale() const;
   Result<HttpReplyData> ReadHead();
@@ -72,9 +80,10 @@ class HttpClient {
   const uint16_t port_;
   const HttpClientConfig config_;
   int fd_ = -1;
-  bool http11_ = true;  // the last reply
-  bool keep_ = false;   // the connection may serve another request
-  std::string in_;      // received and not used, from in_begin_ on
+  std::unique_ptr<TlsSession> session_;  // null: plain
+  bool http11_ = true;                   // the last reply
+  bool keep_ = false;                    // the connection may serve another request
+  std::string in_;                       // received and not used, from in_begin_ on
   size_t in_begin_ = 0;
 };
 

@@ -63,6 +63,10 @@ TEST(HttpUrl, Parses) {
   EXPECT_EQ(ParseHttpUrl("http://h?x")->target, "/?x");
   EXPECT_EQ(ParseHttpUrl("http://[::1]:9/")->host, "::1");
   EXPECT_EQ(ParseHttpUrl("http://[::1]:9/")->port, 9);
+  EXPECT_TRUE(ParseHttpUrl("HTTPS://h", true)->tls);
+  EXPECT_EQ(ParseHttpUrl("https://h", true)->port, 443);
+  EXPECT_FALSE(ParseHttpUrl("http://h", true)->tls);
+  EXPECT_FALSE(ParseHttpUrl("ftp://h", true).ok());
   for (const char* bad : {"", "h", "https://h", "http://", "http://h:", "http://h:x", "http://h:0", "http://h:70000", "http://[::1",
                           "http://u@h", "http://h/a b", "http://h/a\nb"}) {
     EXPECT_FALSE(ParseHttpUrl(bad).ok()) << bad;

@@ -3,6 +3,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <cstring>
 #include <utility>
@@ -30,8 +31,8 @@ int GivePassword(char* buffer, int size, int, void* password) {
 }  // namespace
 
 struct TlsContext::Impl {
-  SSL_CTX* context = SSL_CTX_new(TLS_server_method());
-  Impl() = default;
+  SSL_CTX* context;
+  explicit Impl(const SSL_METHOD* method) : context(SSL_CTX_new(method)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { SSL_CTX_free(context); }
@@ -42,7 +43,6 @@ struct TlsSession::Impl {
   explicit Impl(SSL_CTX* context) : ssl(SSL_new(context)) {
     CHECK(ssl != nullptr);
     SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-    SSL_set_accept_state(ssl);
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -57,12 +57,17 @@ struct TlsSession::Impl {
 TlsSession::TlsSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TlsSession::~TlsSession() = default;
 
+std::string TlsSession::trouble() const {
+  const long verified = SSL_get_verify_result(impl_->ssl);
+  return verified == X509_V_OK ? "" : X509_verify_cert_error_string(verified);
+}
+
 bool TlsSession::established() const { return SSL_is_init_finished(impl_->ssl) == 1; }
 
 TlsSession::State TlsSession::Feed(std::string_view bytes, std::string& plain, std::string& out) {
   SSL* ssl = impl_->ssl;
   ERR_clear_error();
-  CHECK(BIO_write(SSL_get_rbio(ssl), bytes.data(), static_cast<int>(bytes.size())) == static_cast<int>(bytes.size()));
+  if (!bytes.empty()) CHECK(BIO_write(SSL_get_rbio(ssl), bytes.data(), static_cast<int>(bytes.size())) == static_cast<int>(bytes.size()));
   char buffer[16 << 10];
   int n = 0;
   while ((n = SSL_read(ssl, buffer, sizeof buffer)) > 0) plain.append(buffer, static_cast<size_t>(n));
@@ -93,13 +98,41 @@ TlsContext::TlsContext(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TlsContext::~TlsContext() = default;
 
 std::unique_ptr<TlsSession> TlsContext::NewSession() const {
-  return std::unique_ptr<TlsSession>(new TlsSession(std::make_unique<TlsSession::Impl>(impl_->context)));
+  auto impl = std::make_unique<TlsSession::Impl>(impl_->context);
+  SSL_set_accept_state(impl->ssl);
+  return std::unique_ptr<TlsSession>(new TlsSession(std::move(impl)));
+}
+
+std::unique_ptr<TlsSession> TlsContext::NewSession(const std::string& host) const {
+  auto impl = std::make_unique<TlsSession::Impl>(impl_->context);
+  SSL_set_connect_state(impl->ssl);
+  X509_VERIFY_PARAM* const who = SSL_get0_param(impl->ssl);
+  if (X509_VERIFY_PARAM_set1_ip_asc(who, host.c_str()) != 1) {  // no address: a name
+    CHECK(SSL_set_tlsext_host_name(impl->ssl, host.c_str()) == 1);
+    CHECK(SSL_set1_host(impl->ssl, host.c_str()) == 1);
+  }
+  ERR_clear_error();
+  return std::unique_ptr<TlsSession>(new TlsSession(std::move(impl)));
+}
+
+Result<std::shared_ptr<const TlsContext>> TlsContext::ForClient(const std::string& ca_file, bool verify) {
+  ERR_clear_error();
+  auto impl = std::make_unique<Impl>(TLS_client_method());
+  SSL_CTX* context = impl->context;
+  if (context == nullptr) return Internal("OpenSSL: " + OpenSslError());
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  if (!verify) return std::shared_ptr<const TlsContext>(new TlsContext(std::move(impl)));
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  const int loaded =
+      ca_file.empty() ? SSL_CTX_set_default_verify_paths(context) : SSL_CTX_load_verify_locations(context, ca_file.c_str(), nullptr);
+  if (loaded != 1) return InvalidArgument((ca_file.empty() ? "the system's certificates" : ca_file) + ": " + OpenSslError());
+  return std::shared_ptr<const TlsContext>(new TlsContext(std::move(impl)));
 }
 
 Result<std::shared_ptr<const TlsContext>> TlsContext::Load(const TlsConfig& config) {
   ERR_clear_error();
   if (config.certificate_file.empty() || config.key_file.empty()) return InvalidArgument("TLS needs both --ssl-certfile and --ssl-keyfile");
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<Impl>(TLS_server_method());
   SSL_CTX* context = impl->context;
   if (context == nullptr) return Internal("OpenSSL: " + OpenSslError());
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);

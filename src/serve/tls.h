@@ -1,4 +1,5 @@
-// TLS between bytes and bytes: no sockets here. A server's connection feeds it what the network brings and sends what it gives back.
+// TLS between bytes and bytes: no sockets here. A connection feeds it what the network brings and sends what it gives back. A client begins
+// by feeding nothing: its greeting comes out.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <memory>
@@ -26,6 +27,8 @@ class TlsSession {
   };
   ~TlsSession();
 
+  // After kFailed: what is wrong with the server's certificate; "": nothing is known to be.
+  std::string trouble() const;
   // Takes bytes from the network, appends what they say to `plain` and what must be sent because of them to `out`.
   State Feed(std::string_view bytes, std::string& plain, std::string& out);
   // Precondition: established().
@@ -40,13 +43,17 @@ class TlsSession {
   std::unique_ptr<Impl> impl_;
 };
 
-// Certificate and key, shared by all connections. TLS 1.2 and newer.
+// Certificate and key of a server, or whom a client trusts; shared by all connections. TLS 1.2 and newer.
 class TlsContext {
  public:
   // Errors name the file and what OpenSSL has against it.
   static Result<std::shared_ptr<const TlsContext>> Load(const TlsConfig& config);
+  // A client that trusts the certificates in ca_file; "": those that the system trusts. verify false: anybody.
+  static Result<std::shared_ptr<const TlsContext>> ForClient(const std::string& ca_file, bool verify);
   ~TlsContext();
   std::unique_ptr<TlsSession> NewSession() const;
+  // Of a client; the server has to be `host`, a name or an address.
+  std::unique_ptr<TlsSession> NewSession(const std::string& host) const;
 
  private:
   struct Impl;

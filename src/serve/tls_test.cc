@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <future>
 
+#include "serve/http_client.h"
 #include "serve/http_test_kit.h"
 
 namespace sgl {
@@ -97,6 +98,52 @@ HttpServerConfig Secure(const Files& files) {
   HttpServerConfig config;
   config.tls = files.config;
   return config;
+}
+
+TEST(Tls, OurOwnClient) {
+  const Files files;
+  const std::string big(3 << 20, 'x');
+  TestServer server(
+      [&](const ExchangePtr& exchange) {
+        if (exchange->request().path == "/echo") return exchange->Send(200, "text/plain", exchange->request().body);
+        exchange->StartStream("text/plain");
+        for (int i = 0; i < 100; ++i) exchange->Write("piece " + std::to_string(i) + "\n");
+        exchange->EndStream();
+      },
+      Secure(files));
+  const auto client_of = [&](const std::string& host, const std::string& ca_file, bool verify) {
+    return std::make_unique<HttpClient>(host, server.port(), HttpClientConfig{.tls = *TlsContext::ForClient(ca_file, verify)});
+  };
+  const auto trusting = client_of("localhost", files.config.certificate_file, true);
+  for (int i = 0; i < 2; ++i) {
+    const Result<HttpReplyData> echo = trusting->Request("POST", "/echo", {}, big);
+    ASSERT_TRUE(echo.ok()) << echo.error().message;
+    EXPECT_EQ(echo->body, big);
+    std::string pieces;
+    const Result<HttpReplyData> stream = trusting->Request("GET", "/stream", {}, "", [&](std::string_view piece) {
+      pieces += piece;
+      return true;
+    });
+    ASSERT_TRUE(stream.ok()) << stream.error().message;
+    EXPECT_EQ(pieces.substr(pieces.size() - 9), "piece 99\n");
+  }
+  const auto refused = client_of("localhost", "", true)->Request("GET", "/stream");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("not trusted: self"), std::string::npos) << refused.error().message;
+  const auto other_name = client_of("127.0.0.1", files.config.certificate_file, true)->Request("GET", "/stream");
+  ASSERT_FALSE(other_name.ok());
+  EXPECT_NE(other_name.error().message.find("mismatch"), std::string::npos) << other_name.error().message;
+  EXPECT_TRUE(client_of("127.0.0.1", "", false)->Request("POST", "/echo", {}, "x").ok());
+  EXPECT_NE(TlsContext::ForClient("/nowhere", true).error().message.find("/nowhere"), std::string::npos);
+}
+
+TEST(Tls, OurOwnClientMeetsNoTls) {
+  const Files files;
+  TestServer server([&](const ExchangePtr& exchange) { exchange->Send(200, "text/plain", "x"); }, HttpServerConfig{});
+  HttpClient client("localhost", server.port(), HttpClientConfig{.tls = *TlsContext::ForClient(files.config.certificate_file, true)});
+  const auto reply = client.Request("GET", "/");
+  ASSERT_FALSE(reply.ok());
+  EXPECT_NE(reply.error().message.find("TLS"), std::string::npos) << reply.error().message;
 }
 
 TEST(Tls, RequestsRepliesAndStreams) {

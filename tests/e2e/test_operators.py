@@ -162,6 +162,51 @@ def test_wait_for_a_server_that_hangs(server_with, binary):
         server.process.send_signal(signal.SIGCONT)
 
 
+@pytest.fixture(scope="module")
+def secure(binary, model, tmp_path_factory):
+    """A server for https://localhost with a certificate of its own; `.certificate` is what a client has to trust."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)],
+                   check=True, capture_output=True)
+    server = Server(binary, model, folder / "log", ["--ssl-certfile", str(certificate), "--ssl-keyfile", str(key)])
+    server.url = f"https://localhost:{server.port}"
+    server.certificate = certificate
+    yield server
+    assert server.stop() == 0, server.tail()
+
+
+def run_client(binary, *arguments):
+    return subprocess.run([binary, *map(str, arguments)], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                          env=environment())
+
+
+def test_clients_over_https(secure, binary, tmp_path):
+    trust = ("--cacert", secure.certificate)
+    assert run_client(binary, "wait", "--url", secure.url, *trust, "--pid", secure.pid).returncode == 0, secure.tail()
+    said = run_client(binary, "chat", "--url", secure.url, *trust, "--temperature", "0", "--max-tokens", "8", "Say one word.")
+    assert said.returncode == 0 and said.stdout.strip(), said.stderr
+    dump = tmp_path / "dump.jsonl"
+    request = {"input_ids": [1, 2, 3], "sampling_params": {"max_new_tokens": 2, "temperature": 0}}
+    dump.write_text(json.dumps({"request": request, "out": {}, "created": 1.0}) + "\n")
+    for flags in (trust, ("--insecure",)):
+        sent = run_client(binary, "replay", "--url", secure.url, *flags, dump)
+        assert sent.returncode == 0 and "1 requests, 1 answered" in sent.stdout, sent.stderr
+
+
+def test_clients_do_not_trust_just_anybody(secure, binary, tmp_path):
+    assert run_client(binary, "wait", "--url", secure.url, "--insecure").returncode == 0, secure.tail()
+    stranger = run_client(binary, "chat", "--url", secure.url, "hi")
+    assert stranger.returncode == 1 and "the certificate is not trusted: self" in stranger.stderr, stranger.stderr
+    other_name = run_client(binary, "chat", "--url", f"https://127.0.0.1:{secure.port}", "--cacert", secure.certificate, "hi")
+    assert other_name.returncode == 1 and "mismatch" in other_name.stderr, other_name.stderr
+    missing = run_client(binary, "wait", "--url", secure.url, "--cacert", tmp_path / "nothing")
+    assert missing.returncode == 2 and "argument --cacert" in missing.stderr, missing.stderr
+    plain = run_client(binary, "wait", "--url", f"http://localhost:{secure.port}", "--timeout", "0.5")
+    assert plain.returncode == 3, plain.stderr
+
+
 def test_wait_for_nobody(binary):
     done = run_wait(binary, "--url", "http://127.0.0.1:9", "--timeout", "0.5")
     assert done.returncode == 3, (done.stdout, done.stderr)
