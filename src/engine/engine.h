@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,10 +34,38 @@ struct PositionLogprob {
   std::vector<TopLogprob> token_ids;  // for token_ids_logprob, in that order
 };
 
+// A few tokens. A single one, which is what most steps bring, costs no allocation.
+class TokenList {
+ public:
+  TokenList() = default;
+  TokenList(std::initializer_list<TokenId> tokens) : TokenList(std::vector<TokenId>(tokens)) {}
+  TokenList(const std::vector<TokenId>& tokens) {
+    for (const TokenId token : tokens) push_back(token);
+  }
+  void push_back(TokenId token) {
+    if (empty()) {
+      first_ = token;
+      has_first_ = true;
+      return;
+    }
+    if (all_.empty()) all_.push_back(first_);
+    all_.push_back(token);
+  }
+  size_t size() const { return all_.empty() ? size_t{has_first_} : all_.size(); }
+  bool empty() const { return size() == 0; }
+  const TokenId* begin() const { return all_.empty() ? &first_ : all_.data(); }
+  const TokenId* end() const { return begin() + size(); }
+
+ private:
+  TokenId first_ = 0;
+  bool has_first_ = false;
+  std::vector<TokenId> all_;  // empty unless there are two at least
+};
+
 // Everything that one step says about one request. Plain value; moves from the engine thread to the sink.
 struct TokenDelta {
   RequestId id{};
-  std::vector<TokenId> tokens;                    // new output tokens: one, or none when a queued request ends
+  TokenList tokens;                               // new output tokens: one, or none when a queued request ends
   std::string text;                               // new text, already free of stop strings and of half characters
   std::vector<PositionLogprob> output_logprobs;   // one per token, if asked for
   std::vector<PositionLogprob> input_logprobs;    // with the first delta, if asked for
@@ -101,6 +130,7 @@ struct EngineInfo {
   Json generation_config;  // null if none
   std::string isa;
   int threads = 0;
+  bool weights_are_zero = false;             // since an UpdateWeights with zero
   int weight_updates = 0;                    // how often weights or their version were replaced since start
   double load_weights_s = 0, startup_s = 0;  // the model alone; everything until the engine could run
 };

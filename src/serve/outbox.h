@@ -58,13 +58,12 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
     Retry([this] { post_([self = shared_from_this()] { self->Deliver(); }); });  // the item is in: this may not fail
   }
   void Deliver() {
-    std::vector<Item> items;
     {
       std::lock_guard lock(mutex_);
       scheduled_ = false;
-      items.swap(items_);
+      delivered_.swap(items_);  // which gets an empty list with room in it
     }
-    for (Item& item : items) {
+    for (Item& item : delivered_) {
       try {
         if (item.refusal)
           item.taker->OnRefused(item.index, *item.refusal);
@@ -74,11 +73,15 @@ class Outbox : public std::enable_shared_from_this<Outbox> {
         Retry([&] { item.taker->OnRefused(item.index, Internal(fmt::format("The reply could not be written: {}", e.what()))); });
       }
     }
+    delivered_.clear();
+    if (delivered_.capacity() > kKeptItems) delivered_ = {};
   }
 
+  static constexpr size_t kKeptItems = 4096;
   const Post post_;
   std::mutex mutex_;  // held for a push or a swap only
   std::vector<Item> items_;
+  std::vector<Item> delivered_;  // the http thread's
   bool scheduled_ = false, closed_ = false;
 };
 
