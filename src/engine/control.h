@@ -44,6 +44,7 @@ struct UpdateWeights {
   bool abort_all_requests = false;  // do not wait for the requests that were there when this one came: abort them before the exchange
   bool flush_cache = true;          // the prefix cache was computed with the old weights
   std::optional<std::string> weight_version{};
+  bool zero = false;                        // not what the file has, but zeros: for tests of what loads weights
   std::shared_ptr<WeightsUpdate> shared{};  // replicas: the same for all that take part; null: there is one engine
 };
 struct SetWeightVersion {

@@ -530,6 +530,7 @@ void Engine::Impl::CopyState(EngineStats& stats) {
 
 void Engine::Impl::PublishStats() {
   GaugeState(probe_, scheduler_->stats(), *loaded_.cache, step_log_.throughput());
+  priority_gauges_.Set(probe_, *scheduler_);
   MutexLock lock(stats_mutex_);
   CopyState(stats_);
   stats_.last_gen_throughput = step_log_.throughput();
@@ -548,6 +549,7 @@ void Engine::Impl::WhenIdle() {
     }
     CHECK(active_.empty());
     GaugeState(probe_, scheduler_->stats(), *loaded_.cache, 0);
+    priority_gauges_.Set(probe_, *scheduler_);
     prefilling_.clear();
   }
   if (!was_idle_ || paused_) {

@@ -122,13 +122,13 @@ void Engine::Impl::TakeWeights(const std::shared_ptr<const Model>& model, const 
   loaded_.model = model;
   if (asked.flush_cache) loaded_.cache->Flush();
   EngineInfo info = *info_.load();
-  info.model_path = asked.model_path;
-  info.served_model_name = asked.model_path;
+  if (!asked.zero) info.model_path = info.served_model_name = asked.model_path;
+  info.weights_are_zero = asked.zero;
   ++info.weight_updates;
   if (asked.weight_version) info.weight_version = *asked.weight_version;
   info.weight_bytes = loaded_.model->weight_bytes();
   ChangeInfo(std::move(info));
-  LOG_INFO("New weights from {}", asked.model_path);
+  asked.zero ? LOG_INFO("The weights are zeros now") : LOG_INFO("New weights from {}", asked.model_path);
 }
 
 Engine::Impl::Answer Engine::Impl::Do(SetWeightVersion& set, ControlDone&) {

@@ -234,6 +234,7 @@ struct Engine::Impl {
   std::vector<std::exception_ptr> task_errors_;
   StepLog step_log_;
   EngineProbe probe_;
+  PriorityGauges priority_gauges_;
   Profiler& profiler_ = group_->profiler;
   bool was_idle_ = false;
   std::thread thread_;  // last: starts when everything else is there

@@ -2,6 +2,7 @@
 #include "engine/probe.h"
 
 #include <algorithm>
+#include <string>
 
 namespace sgl {
 namespace {
@@ -53,6 +54,20 @@ void GaugeState(EngineProbe& probe, const SchedStats& stats, const KvCache& cach
   probe.retracted_requests.Add(retracted);
   if (retracted > 0 || idle) probe.retracted_reqs.Set(idle ? 0 : retracted);
   probe.evicted_tokens.Add(static_cast<double>(cache.evicted_pages()) * page_size - probe.evicted_tokens.value());
+}
+
+void PriorityGauges::Set(EngineProbe& probe, const Scheduler& scheduler) {
+  const std::map<int64_t, PriorityLoad>& loads = scheduler.priorities();
+  for (const auto& [priority, load] : loads) {
+    if (seen_.contains(priority)) continue;
+    const MetricLabels labels = {{"priority", std::to_string(priority)}};
+    seen_[priority] = {&probe.running_by_priority.at(labels), &probe.queue_by_priority.at(labels)};
+  }
+  for (const auto& [priority, gauges] : seen_) {
+    const auto found = loads.find(priority);  // a scheduler that had to start anew does not know it
+    gauges.running->Set(found == loads.end() ? 0 : found->second.running);
+    gauges.queue->Set(found == loads.end() ? 0 : found->second.waiting);
+  }
 }
 
 }  // namespace sgl

@@ -1,6 +1,9 @@
 // What the engine counts. Names and meanings: SGLang's scheduler metrics.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cstdint>
+#include <map>
+
 #include "kv/kv_cache.h"
 #include "obs/buckets.h"
 #include "obs/metrics.h"
@@ -20,11 +23,14 @@ struct EngineProbe {
   Gauge grammar_queue_reqs;
   Counter grammars, grammar_cache_hits, grammars_aborted;
   Histogram grammar_compile{buckets::kGrammarCompile};
+  Labelled<Gauge> running_by_priority, queue_by_priority;
 
   template <class V>
   void Visit(V&& v) const {
     v("num_running_reqs", running_reqs, "requests in the running batch");
     v("num_queue_reqs", queue_reqs, "requests in the waiting queue");
+    v("num_running_reqs", running_by_priority, "requests in the running batch");
+    v("num_queue_reqs", queue_by_priority, "requests in the waiting queue");
     v("gen_throughput", gen_throughput, "output tokens per second in the last decode window; 0 when idle");
     v("cache_hit_rate", cache_hit_rate, "share of the last prefill batch that came from the prefix cache");
     v("decode_sum_seq_lens", decode_sum_seq_lens, "tokens of all sequences in the last decode batch");
@@ -60,6 +66,18 @@ struct EngineProbe {
     v("grammar_compilation_time_seconds", grammar_compile, "seconds it took to compile a grammar");
     v("queue_time_seconds", queue_time, "seconds from arrival to the first computed token");
   }
+};
+
+// Sets the gauges of each priority. Thread: engine.
+class PriorityGauges {
+ public:
+  void Set(EngineProbe& probe, const Scheduler& scheduler);
+
+ private:
+  struct Pair {
+    Gauge *running, *queue;
+  };
+  std::map<int64_t, Pair> seen_;  // a priority stays, as 0 once nobody has it
 };
 
 // One step that ran from `begin` to `end`.

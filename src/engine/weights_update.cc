@@ -30,7 +30,7 @@ Status CheckSameShape(const ModelShape& now, const ModelShape& wanted) {
   return {};
 }
 
-WeightsUpdate::Loaded Load(const EngineConfig& config, const ModelShape& shape, size_t scratch_bytes, int threads) {
+WeightsUpdate::Loaded Load(const EngineConfig& config, const ModelShape& shape, size_t scratch_bytes, int threads, bool zero) {
   ThreadPool pool(1);  // the compute threads belong to the engines
   FileFaultGuard guard;
   Result<std::unique_ptr<Model>> model = LoadWeights(config, pool);
@@ -39,6 +39,7 @@ WeightsUpdate::Loaded Load(const EngineConfig& config, const ModelShape& shape, 
   if (Status same = CheckSameShape((*model)->shape(), shape); !same.ok()) return std::move(same).error().In(config.model_path);
   if (Runner::ScratchBytes(**model, threads) > scratch_bytes)
     return InvalidArgument(fmt::format("{}: the new model needs more working memory than the running one", config.model_path));
+  if (zero) (*model)->Zero();
   return std::shared_ptr<const Model>(*std::move(model));
 }
 
@@ -129,7 +130,7 @@ WeightsUpdate::Loaded LoadNewWeights(const UpdateWeights& asked, EngineConfig co
   config.model_path = asked.model_path;
   config.load_format = asked.load_format;
   try {
-    return Load(config, shape, scratch_bytes, threads);
+    return Load(config, shape, scratch_bytes, threads, asked.zero);
   } catch (const std::exception& e) {  // memory for two models may not be there
     return Internal(fmt::format("loading {} failed: {}", config.model_path, e.what()));
   }

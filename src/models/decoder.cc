@@ -3,6 +3,8 @@
 
 #include <fmt/core.h>
 
+#include <cstring>
+
 namespace sgl {
 namespace {
 
@@ -30,6 +32,7 @@ class Decoder final : public Model {
 
   Status Load(const ModelFiles& files, ThreadPool& pool, const LoadOptions& options);
   int64_t weight_bytes() const override { return weight_bytes_; }
+  void Zero() override { std::memset(memory_.data(), 0, memory_.bytes()); }
   size_t ScratchBytes(int64_t max_rows, int threads) const override;
   void Forward(RunContext& ctx, const Step& step, std::span<const KvLayer> kv, Mat<float> hidden) const override;
   void Logits(RunContext& ctx, Mat<const float> hidden, Mat<float> logits) const override;

@@ -37,6 +37,8 @@ class Model {
   virtual ~Model() = default;
   const ModelShape& shape() const { return shape_; }
   virtual int64_t weight_bytes() const = 0;
+  // Every matrix becomes zeros. Before anybody else has the model.
+  virtual void Zero() = 0;
   // Arena bytes for passes of at most max_rows tokens.
   virtual size_t ScratchBytes(int64_t max_rows, int threads) const = 0;
 

@@ -84,7 +84,7 @@ class Labelled {
 };
 
 // Builds a page in Prometheus' text format 0.0.4. Families may be visited several times with other common labels (one visit per replica);
-// each still comes out as one block.
+// each still comes out as one block. A sample's own label takes the place of a common one of the same name.
 class Exposition {
  public:
   explicit Exposition(MetricLabels common = {}) : common_(std::move(common)) {}

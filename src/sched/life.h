@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -31,6 +32,7 @@ struct LiveRequest {
 
   std::string routing_key;
   int64_t importance = 0;                  // by priority; larger goes first
+  PriorityLoad* load = nullptr;            // where it is counted; null: nowhere
   uint64_t arrival = 0;                    // its place in the queue among equals, for life
   TimePoint queued_at{};                   // last entry into the queue
   std::optional<TimePoint> first_forward;  // first time in a plan
@@ -68,6 +70,7 @@ struct Scheduler::Impl {
   LiveRequest* partial = nullptr;
   int64_t waiting_tokens = 0;  // of those in kWaiting
   int waiting_retracted = 0;   // likewise
+  std::map<int64_t, PriorityLoad> by_priority;
   int pending_aborts = 0;
   TimePoint oldest_queued = TimePoint::max();  // nobody has waited longer (a bound, refreshed by scans)
   uint64_t arrivals = 0;
@@ -90,6 +93,7 @@ struct Scheduler::Impl {
 
   // scheduler.cc: the life of a request.
   int64_t Importance(std::optional<int64_t> priority) const;
+  PriorityLoad* LoadOf(std::optional<int64_t> priority);
   bool MakeRoomInQueue(int64_t importance);
   void Enqueue(LiveRequest& r, TimePoint now);
   void CountWaiting(const LiveRequest& r, int by);

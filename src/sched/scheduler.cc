@@ -60,6 +60,16 @@ int64_t Scheduler::Impl::Importance(std::optional<int64_t> priority) const {
   return config.schedule_low_priority_values_first ? -value : value;
 }
 
+// The count for one priority; null: it has none, or there are too many.
+PriorityLoad* Scheduler::Impl::LoadOf(std::optional<int64_t> priority) {
+  constexpr size_t kMost = 100;  // clients choose the values
+  if (!priority) priority = config.default_priority_value;
+  if (!config.enable_priority_scheduling || !priority) return nullptr;
+  const auto found = by_priority.find(*priority);
+  if (found != by_priority.end()) return &found->second;
+  return by_priority.size() < kMost ? &by_priority[*priority] : nullptr;
+}
+
 // False: the queue is full, and nobody in it has to make way for a newcomer of this importance. Retracted requests never have to.
 bool Scheduler::Impl::MakeRoomInQueue(int64_t importance) {
   if (config.max_queued_requests <= 0 || waiting.size() < static_cast<size_t>(config.max_queued_requests)) return true;
@@ -86,6 +96,9 @@ void Scheduler::Impl::Enqueue(LiveRequest& r, TimePoint now) {
 void Scheduler::Impl::CountWaiting(const LiveRequest& r, int by) {
   waiting_tokens += by * static_cast<int64_t>(r.tokens.size());
   if (r.retractions > 0) waiting_retracted += by;
+  if (r.load == nullptr) return;
+  r.load->waiting += by;
+  r.load->running -= by;  // counted as running while it is outside of the queue
 }
 
 // Makes a match the request's own, so that its pages stay.
@@ -144,6 +157,7 @@ void Scheduler::Impl::End(LiveRequest& r, Finish finish, std::vector<Ended>& end
   if (r.holding) Release(r, insert);
   if (r.pending) --pending_aborts;
   if (r.stage == Stage::kWaiting) CountWaiting(r, -1);
+  if (r.load != nullptr) --r.load->running;
   r.stage = Stage::kEnded;
   somebody_ended = true;
   last_ended.emplace_back(r.id, r.retractions);
@@ -193,6 +207,8 @@ Status Scheduler::Add(SchedRequest request, TimePoint now) {
   r.extra_key = std::move(request.extra_key);
   r.routing_key = std::move(request.routing_key);
   r.importance = importance;
+  r.load = m.LoadOf(request.priority);
+  if (r.load != nullptr) ++r.load->running;  // until it is in the queue
   r.arrival = ++m.arrivals;
   m.Enqueue(r, now);
   return {};
@@ -367,6 +383,8 @@ SchedStats Scheduler::stats() const {
   return s;
 }
 
+const std::map<int64_t, PriorityLoad>& Scheduler::priorities() const { return impl_->by_priority; }
+
 int Scheduler::retractions_of(RequestId id) const {
   const auto it = impl_->requests.find(id);
   if (it != impl_->requests.end()) return it->second->retractions;
@@ -381,6 +399,7 @@ void Scheduler::CheckInvariants() const {
   m.cache.CheckInvariants();
   int64_t held = 0, locks = 0;
   size_t partials = 0, pending = 0;
+  std::map<const PriorityLoad*, PriorityLoad> loads;
   int64_t waiting_tokens = 0;
   int retracted = 0;
   const size_t in_lists = m.running.size() + m.waiting.size() + (m.partial != nullptr ? 1 : 0);
@@ -390,6 +409,7 @@ void Scheduler::CheckInvariants() const {
     CHECK(r->holding == (r->stage != Stage::kWaiting) && "a queued request with pages, or a running one without");
     partials += r->stage == Stage::kPartial ? 1 : 0;
     pending += r->pending ? 1 : 0;
+    if (r->load != nullptr) ++(r->holding ? loads[r->load].running : loads[r->load].waiting);
     if (!r->holding) {
       waiting_tokens += static_cast<int64_t>(r->tokens.size());
       retracted += r->retractions > 0;
@@ -410,6 +430,8 @@ void Scheduler::CheckInvariants() const {
   CHECK(locks == m.cache.locks() && "locks of the tree");
   CHECK(in_lists == m.requests.size() && "a request in no list or in two");
   CHECK(partials <= 1 && static_cast<int>(pending) == m.pending_aborts);
+  for (const auto& [priority, load] : m.by_priority)
+    CHECK(loads[&load].running == load.running && loads[&load].waiting == load.waiting && "counts by priority");
   CHECK(waiting_tokens == m.waiting_tokens && retracted == m.waiting_retracted && "the queue is not what it is said to be");
   CHECK(std::is_sorted(m.waiting.begin(), m.waiting.end(), Impl::GoesFirst));
 }

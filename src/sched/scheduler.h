@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -87,6 +88,11 @@ struct Ended {
   Finish finish;
 };
 
+// How many with one priority value.
+struct PriorityLoad {
+  int running = 0, waiting = 0;
+};
+
 struct SchedStats {
   int running = 0, waiting = 0;
   int retracted = 0;                          // of those that wait: sent back to the queue at least once
@@ -145,6 +151,8 @@ class Scheduler {
   bool knows(RequestId id) const;  // waiting, partial or running
   bool holds_pages() const;        // somebody is partial or running
   SchedStats stats() const;
+  // By priority, where there are priorities: every value that came, or stood in for none, since the start, the first hundred of them.
+  const std::map<int64_t, PriorityLoad>& priorities() const;
   // How often it was retracted. Also of those that the last Sweep, Plan or Commit ended; 0 if unknown.
   int retractions_of(RequestId id) const;
 

@@ -241,6 +241,51 @@ TEST(Scheduler, DecodeTakesPagesAsItGrows) {
 
 using SchedulerDeathTest = testing::Test;
 
+TEST(Scheduler, CountsByPriority) {
+  SchedConfig config = Config();
+  config.enable_priority_scheduling = true;
+  config.default_priority_value = 3;
+  config.max_running_requests = 2;
+  config.disable_priority_preemption = true;
+  KvCache cache(64, 4, true);
+  Scheduler sched(config, cache);
+  const auto add = [&](uint64_t id, std::optional<int64_t> priority) {
+    SchedRequest request = Request(id, Tokens(static_cast<int>(100 * id), 8), 4);
+    request.priority = priority;
+    ASSERT_TRUE(sched.Add(std::move(request), {}).ok());
+  };
+  const auto load = [&](int64_t priority) {
+    const auto found = sched.priorities().find(priority);
+    return found == sched.priorities().end() ? std::pair(-1, -1) : std::pair(found->second.running, found->second.waiting);
+  };
+  EXPECT_TRUE(sched.priorities().empty());
+  add(1, 7);
+  add(2, 7);
+  add(3, {});
+  EXPECT_EQ(load(7), std::pair(0, 2));
+  EXPECT_EQ(load(3), std::pair(0, 1));
+  (void)Step(sched);
+  EXPECT_EQ(load(7), std::pair(2, 0));
+  EXPECT_EQ(load(3), std::pair(0, 1));
+  sched.RetractAll({});
+  EXPECT_EQ(load(7), std::pair(0, 2));
+  sched.Abort(RequestId{2}, Finish::Abort("Aborted"));
+  while (!sched.idle()) (void)Step(sched);
+  EXPECT_EQ(load(7), std::pair(0, 0)) << "a priority stays";
+  EXPECT_EQ(load(3), std::pair(0, 0));
+  EXPECT_EQ(sched.priorities().size(), 2U);
+  for (uint64_t id = 10; id < 200; ++id) add(id, static_cast<int64_t>(id));
+  EXPECT_EQ(sched.priorities().size(), 100U) << "clients choose the values, so there is a limit";
+  while (!sched.idle()) (void)Step(sched);
+
+  config.enable_priority_scheduling = false;
+  Scheduler without(config, cache);
+  SchedRequest request = Request(1, Tokens(0, 8), 4);
+  request.priority = 7;
+  ASSERT_TRUE(without.Add(std::move(request), {}).ok());
+  EXPECT_TRUE(without.priorities().empty());
+}
+
 TEST(SchedulerDeathTest, CallsOutOfOrderAreCaught) {
   KvCache cache(8, 4, true);
   Scheduler sched(Config(), cache);

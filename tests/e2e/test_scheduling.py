@@ -247,6 +247,19 @@ def test_new_weights_while_it_serves(tiny, tmp_path):
     assert api.post_ok("/get_weights_by_name", {"name": "model.norm.weight", "truncate_size": 5}) != norm
     assert "differ" in api.post("/weights_checker", json={"action": "compare"}).json()["message"]
 
+    # Zeros in their place, until somebody loads others: the way to test what loads weights.
+    assert api.post_ok("/weights_checker", {"action": "reset_tensors"}) == {"success": True, "message": "Success."}
+    zeros = api.post_ok("/generate", body(prompt, 30))
+    assert zeros["output_ids"] == [0] * 30 and zeros["meta_info"]["cached_tokens"] == 0
+    rows = api.post_ok("/get_weights_by_name", {"name": "model.layers.0.mlp.down_proj.weight", "truncate_size": 2})
+    assert len(rows) == 2 and not any(map(any, rows))
+    for action in ("compare", "snapshot", "checksum"):
+        refused = api.post("/weights_checker", json={"action": action})
+        assert refused.status_code == 400 and "reset" in refused.json()["message"], action
+    assert api.get("/model_info").json()["model_path"] == str(other)
+    assert api.post_ok("/update_weights_from_disk", {"model_path": str(other)})["success"]
+    assert api.post_ok("/generate", body(prompt, 30))["output_ids"] == new["output_ids"]
+
     # Broken ones: the answer says why, and everything goes on.
     (other / "model.safetensors").write_bytes((TINY / "model.safetensors").read_bytes()[:100_000])
     for path, word in ((other, "model.safetensors"), (tmp_path / "nowhere", "nowhere"), (TINY.parent / "llama31", "running one")):

@@ -76,6 +76,13 @@ std::string SuccessBody(bool success, std::string_view message) {
   return DumpJson(Json().Set("success", success).Set("message", std::string(message)));
 }
 
+// What a matrix is after reset_tensors; vectors stay.
+void MakeZero(Json& values) {
+  for (Json& row : values.as_array())
+    if (row.is_array())
+      for (Json& value : row.as_array()) value = Json(0.0);
+}
+
 // Sends `body` once the engine has done it.
 ControlDone Then(const Exchange& exchange, std::string body) {
   return [exchange, body = std::move(body)](const Result<std::string>& done) {
@@ -191,24 +198,36 @@ void HandleGetWeightsByName(ApiContext& context, const Exchange& exchange) {
   const auto& [name, truncate_size] = body;
   if (truncate_size < 1)
     return SendError(*exchange, SchemaErrorReply(fmt::format("truncate_size: must be at least 1, got {}", truncate_size)));
-  const Result<Json> values = WeightByName(context.backend.info().model_path, name, truncate_size);
+  Result<Json> values = WeightByName(context.backend.info().model_path, name, truncate_size);
+  if (values.ok() && context.backend.info().weights_are_zero && values->is_array()) MakeZero(*values);
   if (!values.ok()) return SendError(*exchange, FromError(InvalidArgument(values.error().message), ErrorStyle::kNative));
   SendJson(*exchange, 200, DumpJson(*values));
 }
 
 // Checks the files that the running weights were read from: a snapshot, later a comparison with it (after an update the files are others).
+// After reset_tensors the matrices are zeros, and nothing compares equal, until an update brings others.
 void HandleWeightsChecker(ApiContext& context, const Exchange& exchange) {
   const std::optional<Json> json = Body(exchange);
   if (!json) return;
   CheckerBody body;
   if (!ReadFields(exchange, *json, body)) return;
   const std::string& action = body.action;
-  if (action == "reset_tensors")
-    return SendError(
-        *exchange, FromError(InvalidArgument("action: reset_tensors would leave the server without usable weights."), ErrorStyle::kNative));
+  const EngineInfo& info = context.backend.info();
+  if (action == "reset_tensors") {
+    UpdateWeights zeros{.model_path = info.model_path, .zero = true};
+    return context.backend.Control(std::move(zeros), [exchange](const Result<std::string>& done) {
+      SendJson(*exchange,
+               done.ok()                                 ? 200
+               : done.error().code == Code::kUnavailable ? 503
+                                                         : 400,
+               SuccessBody(done.ok(), done.ok() ? "Success." : done.error().message));
+    });
+  }
   if (action != "snapshot" && action != "compare" && action != "checksum")
-    return SendError(*exchange, SchemaErrorReply("action: expected snapshot, compare or checksum, got '" + action + "'"));
-  const Result<std::vector<std::pair<std::string, uint64_t>>> sums = WeightChecksums(context.backend.info().model_path);
+    return SendError(*exchange, SchemaErrorReply("action: expected snapshot, reset_tensors, compare or checksum, got '" + action + "'"));
+  if (info.weights_are_zero)
+    return SendJson(*exchange, 400, SuccessBody(false, "The weights were reset; every tensor differs from its file."));
+  const Result<std::vector<std::pair<std::string, uint64_t>>> sums = WeightChecksums(info.model_path);
   if (!sums.ok()) return SendJson(*exchange, 400, SuccessBody(false, sums.error().message));
   const std::map<std::string, uint64_t> now(sums->begin(), sums->end());
   if (action == "checksum") {
