@@ -18,7 +18,7 @@ ActiveRequest::ActiveRequest(RequestId id, GenerateRequest request, Sink sink, s
       max_new_tokens_(max_new_tokens),
       decoder_(tokenizer, request_.sampling.skip_special_tokens),
       matcher_(request_.sampling.stop),
-      sampler_(request_.sampling, seed, stop_ids_),
+      sampler_(request_.sampling, seed, stop_ids_, request_.prompt),
       created_(now) {
   next_prompt_logprob_ = request_.return_logprob && request_.logprob_start_len >= 0 ? request_.logprob_start_len
                                                                                     : static_cast<int64_t>(request_.prompt.size());

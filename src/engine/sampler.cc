@@ -57,15 +57,17 @@ double UniformAt(uint64_t seed, int64_t position) {
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
-SamplerState::SamplerState(const SamplingParams& params, uint64_t seed, std::vector<TokenId> stop_ids)
+SamplerState::SamplerState(const SamplingParams& params, uint64_t seed, std::vector<TokenId> stop_ids, std::span<const TokenId> prompt)
     : params_(params), seed_(seed), stop_ids_(std::move(stop_ids)) {
   greedy_ = params.temperature < kGreedyBelow || params.top_k == 1;
   penalises_ = params.frequency_penalty != 0 || params.presence_penalty != 0 || params.repetition_penalty != 1;
+  if (params.thinking_limit || params.no_repeat_ngram) rules_.emplace(params, prompt);
   inv_temperature_ = greedy_ ? 1.0f : static_cast<float>(1.0 / params.temperature);
 }
 
 void SamplerState::Accept(TokenId token) {
   if (penalises_) ++counts_[token];
+  if (rules_) rules_->Accept(token);
   ++outputs_;
 }
 
@@ -97,6 +99,7 @@ SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t posit
                                           std::span<const uint32_t> allowed, bool at_end) {
   Penalise(logits, at_end);
   if (!allowed.empty()) Forbid(allowed, logits);
+  if (rules_) rules_->Apply(logits);
   Choice choice;
   if (!greedy_ || wanted.logprob) {
     scan_.Scan(logits, inv_temperature_);

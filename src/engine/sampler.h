@@ -2,12 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "base/ids.h"
 #include "engine/logits_scan.h"
+#include "engine/sequence_rules.h"
 #include "sched/request.h"
 
 namespace sgl {
@@ -21,8 +23,9 @@ struct TopLogprob {
 // Thread: engine; different requests may be sampled on different compute threads.
 class SamplerState {
  public:
-  // seed: the request's own, or one drawn by the engine. stop_ids: masked until min_new_tokens are there.
-  SamplerState(const SamplingParams& params, uint64_t seed, std::vector<TokenId> stop_ids);
+  // seed: the request's own, or one drawn by the engine. stop_ids: masked until min_new_tokens are there. prompt: for rules that look at
+  // it.
+  SamplerState(const SamplingParams& params, uint64_t seed, std::vector<TokenId> stop_ids, std::span<const TokenId> prompt = {});
 
   void Accept(TokenId token);  // the token became output
 
@@ -54,6 +57,7 @@ class SamplerState {
   int64_t outputs_ = 0;
   std::vector<TokenId> stop_ids_;
   std::unordered_map<TokenId, int32_t> counts_;  // output tokens only, if anything depends on them
+  std::optional<SequenceRules> rules_;           // nothing: none asked for
   LogitsScan scan_;
 };
 

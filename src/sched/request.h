@@ -14,6 +14,18 @@
 
 namespace sgl {
 
+// Reasoning from `start` on is ended after so many tokens: with a new line, then `end`.
+struct ThinkingLimit {
+  TokenId start = 0, end = 0;
+  std::optional<TokenId> newline{};  // nothing: no one token is a new line
+  int64_t tokens = 0;
+};
+// No `size` tokens in a row come twice, as far as the last `window` tokens of prompt and output tell.
+struct NoRepeatNgram {
+  int64_t size = 1, window = 1;
+  std::vector<TokenId> exempt{};  // these may come at any time
+};
+
 // One request's sampling parameters, validated and normalised. Names, defaults and ranges: SGLang's SamplingParams.
 struct SamplingParams {
   std::optional<int64_t> max_new_tokens = 128;  // nothing: up to the context
@@ -36,6 +48,8 @@ struct SamplingParams {
   std::vector<std::pair<TokenId, float>> logit_bias;
   std::optional<int64_t> sampling_seed;  // the same seed gives the same tokens, always
   std::optional<int> stream_interval;
+  std::optional<ThinkingLimit> thinking_limit;   // see SequenceRules
+  std::optional<NoRepeatNgram> no_repeat_ngram;  // likewise
   // At most one of these: what the output has to match, as SGLang's fields of the same names say it.
   std::optional<std::string> json_schema, regex, ebnf, structural_tag;
 };

@@ -26,6 +26,31 @@ Json Body(const FakeExchange& exchange) {
   return json.ok() ? *std::move(json) : Json();
 }
 
+// Long prompts that begin like earlier ones cost only what is new: no route tokenises a prompt behind the cache's back.
+TEST(Prompts, EveryRouteUsesTheCacheOfPrompts) {
+  ApiConfig config;
+  config.is_embedding = true;
+  const std::string text(1500, 'x');
+  const std::pair<const char*, std::string> cases[] = {
+      {"/generate", R"({"text":"%"})"},
+      {"/v1/completions", R"({"prompt":"%"})"},
+      {"/v1/chat/completions", R"({"messages":[{"role":"user","content":"%"}]})"},
+      {"/v1/score", R"({"query":"%","items":["a"],"label_token_ids":[1]})"},
+      {"/v1/embeddings", R"({"input":"%"})"},
+      {"/encode", R"({"text":"%"})"},
+      {"/api/embed", R"({"input":"%"})"},
+      {"/api/generate", R"({"model":"m","prompt":"%","raw":true})"},
+      {"/tokenize", R"({"prompt":"%"})"},
+  };
+  for (const auto& [path, body] : cases) {
+    FakeServer server(config);
+    std::string filled = body;
+    const auto exchange = server.Post(path, filled.replace(body.find('%'), 1, text));
+    EXPECT_NE(exchange->status, 400) << path << exchange->body;
+    EXPECT_GE(server.context().prompt_encoder->stats().encoded_bytes, text.size()) << path;
+  }
+}
+
 TEST(Responses, GoOnFromAStoredAnswer) {
   FakeServer server;
   const auto first = server.Post("/v1/responses", R"({"input":"one","instructions":"be brief","request_id":"a"})");

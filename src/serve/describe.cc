@@ -116,12 +116,23 @@ Json DescribeSampling(const SamplingParams& p) {
 }
 
 Json DescribeRequest(const GenerateRequest& r, bool stream, const Tokenizer& tokenizer) {
-  Json out;
+  Json out, sampling = DescribeSampling(r.sampling);
   out.Set("rid", r.rid).Set("text", tokenizer.Decode(r.prompt, false)).Set("input_ids", Ids(r.prompt));
-  out.Set("sampling_params", DescribeSampling(r.sampling)).Set("return_logprob", r.return_logprob);
+  if (r.thinking_budget) sampling.Set("custom_params", Json().Set("thinking_budget", *r.thinking_budget));
+  if (const auto& limit = r.sampling.thinking_limit) {
+    out.Set("custom_logit_processor", "ThinkingBudgetLogitProcessor");
+    sampling.Set("custom_params", Json().Set("thinking_budget", limit->tokens));
+  }
+  if (const auto& rule = r.sampling.no_repeat_ngram) {
+    out.Set("custom_logit_processor", "DeepseekOCRNoRepeatNGramLogitProcessor");
+    Json params = Json().Set("ngram_size", rule->size).Set("window_size", rule->window);
+    sampling.Set("custom_params", params.Set("whitelist_token_ids", Ids(rule->exempt)));
+  }
+  out.Set("sampling_params", std::move(sampling)).Set("return_logprob", r.return_logprob);
   out.Set("logprob_start_len", r.logprob_start_len).Set("top_logprobs_num", int64_t{r.top_logprobs_num});
   out.Set("token_ids_logprob", r.token_ids_logprob.empty() ? Json() : Ids(r.token_ids_logprob)).Set("stream", stream);
   if (!r.extra_key.empty()) out.Set("extra_key", r.extra_key);
+  if (!r.think_end.empty()) out.Set("require_reasoning", true);
   if (r.priority) out.Set("priority", *r.priority);
   return out;
 }

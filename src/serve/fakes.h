@@ -102,7 +102,7 @@ class FakeExchange final : public HttpExchange {
 };
 
 // One token per byte; "<s>" is 256 (BOS), "</s>" 257 (EOS), "<t>" 258 (special too).
-class ByteTokenizer final : public Tokenizer {
+class ByteTokenizer : public Tokenizer {
  public:
   ByteTokenizer() {
     bos = 256;
@@ -126,6 +126,8 @@ class ByteTokenizer final : public Tokenizer {
     }
     return ids;
   }
+  bool knows_cuts() const override { return true; }  // though EncodeFrom reports none
+  std::span<const TokenId> prefix_tokens() const override { return prefix_; }
   std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const override {
     std::string out;
     for (const TokenId id : ids)
@@ -146,6 +148,7 @@ class ByteTokenizer final : public Tokenizer {
 
  private:
   std::vector<std::string> bytes_;
+  const std::vector<TokenId> prefix_ = {256};
 };
 
 // The prompt is the variables as JSON, each message on its line. Content "RAISE" fails; "BARE" fails unless tools are bare functions,

@@ -34,6 +34,11 @@ void Flight::Launch(std::vector<GenerateRequest> requests) {
   if (options_.style != ErrorStyle::kNative && context_.journal.active()) watch.openai_body = exchange_->request().body;
   if (watch.labels.is_null()) watch.labels = RequestLabels(context_, exchange_->request(), Json());
   watches_.reserve(requests.size());
+  const ReasoningFormat* thinks = options_.count_reasoning ? FindReasoningFormat(context_.config.reasoning_parser) : nullptr;
+  if (thinks != nullptr)
+    for (const GenerateRequest& request : requests)
+      reasoning_.emplace_back(*thinks, !request.think_end.empty() || EndsInReasoning(*thinks, request.prompt, *context_.tokenizer),
+                              *context_.tokenizer);
   for (size_t i = 0; i < requests.size(); ++i) {
     progress_[i].rid = requests[i].rid;
     requests[i].progress = requests[i].progress || (options_.stream && options_.include_progress);
@@ -101,6 +106,10 @@ void Flight::OnDelta(size_t index, TokenDelta delta) {
   p.e2e_latency_s = delta.e2e_latency_s;
   p.queue_time_s = delta.queue_time_s;
   p.dp_rank = context_.backend.RankOf(delta.id);
+  if (!reasoning_.empty()) {
+    reasoning_[index].Push(delta.tokens);
+    p.reasoning_tokens = reasoning_[index].tokens();
+  }
   watches_[index].OnTokens(delta);
   if (delta.finish) {
     p.finish = std::move(delta.finish);

@@ -10,6 +10,7 @@
 
 #include "serve/context.h"
 #include "serve/error.h"
+#include "serve/reasoning_counter.h"
 #include "serve/request_watch.h"
 
 namespace sgl {
@@ -30,6 +31,7 @@ struct FlightOptions {
   int stream_interval = 1;
   bool include_progress = false;  // comments in the stream say how far a long prompt has come; the X-Include-Progress header sets it, too
   size_t samples = 1;             // per prompt; sub-request i belongs to prompt i / samples
+  bool count_reasoning = false;   // in Progress; a request with think_end begins as reasoning
   bool log_metrics = true;
   Json labels;  // custom metric labels, see RequestLabels; null: those of the header
 };
@@ -85,9 +87,10 @@ class Flight : public DeltaTaker, public std::enable_shared_from_this<Flight> {
   const FlightOptions options_;
   std::vector<Progress> progress_;
   std::vector<RequestWatch> watches_;
-  size_t open_ = 0;         // sub-requests without a finish
-  bool streaming_ = false;  // the 200 went out
-  bool done_ = false;       // the reply is complete, or will not be: later deltas are dropped
+  std::vector<ReasoningCounter> reasoning_;  // empty: not counted
+  size_t open_ = 0;                          // sub-requests without a finish
+  bool streaming_ = false;                   // the 200 went out
+  bool done_ = false;                        // the reply is complete, or will not be: later deltas are dropped
 
   std::mutex mutex_;            // Launch (text thread) meets a disconnect (http thread)
   std::vector<RequestId> ids_;  // guarded by mutex_

@@ -266,6 +266,31 @@ TEST(Dump, IsReadBackByGenerate) {
   EXPECT_EQ(requests, 3U);
 }
 
+TEST(Dump, KeepsWhatReasoningAndProcessorsNeed) {
+  ApiConfig config = WithMetrics();
+  config.reasoning_parser = "qwen3";
+  config.enable_custom_logit_processor = true;
+  FakeServer server(config);
+  for (const char* body : {R"({"text":"a","require_reasoning":true,"sampling_params":{"json_schema":"{}"}})",
+                           R"({"text":"<think>","sampling_params":{"custom_params":{"thinking_budget":9}}})",
+                           R"({"text":"a","custom_logit_processor":"DeepseekOCRNoRepeatNGramLogitProcessor",
+                               "sampling_params":{"custom_params":{"ngram_size":2,"window_size":9,"whitelist_token_ids":[4]}}})"}) {
+    const size_t first = server.backend.accepted.size();
+    (void)server.Post("/generate", body);
+    ASSERT_EQ(server.backend.accepted.size(), first + 1) << body;
+    Json once = DescribeRequest(server.backend.accepted[first].request, false, ByteTokenizer());
+    (void)server.Post("/generate", DumpJson(once.Set("rid", Json()).Set("text", Json())));
+    ASSERT_EQ(server.backend.accepted.size(), first + 2) << DumpJson(once);
+    const GenerateRequest &a = server.backend.accepted[first].request, &b = server.backend.accepted[first + 1].request;
+    EXPECT_EQ(a.prompt, b.prompt);
+    EXPECT_EQ(a.think_end, b.think_end);
+    EXPECT_EQ(a.thinking_budget, b.thinking_budget);
+    const NoRepeatNgram none;
+    EXPECT_EQ(a.sampling.no_repeat_ngram.value_or(none).size, b.sampling.no_repeat_ngram.value_or(none).size);
+    EXPECT_EQ(a.sampling.no_repeat_ngram.value_or(none).exempt, b.sampling.no_repeat_ngram.value_or(none).exempt);
+  }
+}
+
 TEST(Dump, MetricsToFiles) {
   Folder folder;
   ApiConfig config = WithMetrics();
@@ -362,7 +387,14 @@ TEST(Metrics, PrioritiesAreALabel) {
     delta.finish = Finish{};
     server.Say(i, std::move(delta));
   }
+  server.backend.probe_.running_reqs.Set(3);
+  server.backend.probe_.running_by_priority.at({{"priority", "5"}}).Set(2);
+  server.backend.probe_.queue_by_priority.at({{"priority", "5"}}).Set(4);
   const std::string text = server.Get("/metrics")->body;
+  const std::string engine = "{model_name=\"org/toy\",engine_type=\"unified\",tp_rank=\"0\",pp_rank=\"0\",moe_ep_rank=\"0\",priority=\"";
+  EXPECT_TRUE(Has(text, "sglang:num_running_reqs" + engine + "\"} 3.0\n")) << "all of them";
+  EXPECT_TRUE(Has(text, "sglang:num_running_reqs" + engine + "5\"} 2.0\n"));
+  EXPECT_TRUE(Has(text, "sglang:num_queue_reqs" + engine + "5\"} 4.0\n"));
   EXPECT_TRUE(Has(text, "sglang:num_requests_total{model_name=\"org/toy\",engine_type=\"unified\",priority=\"-7\"} 1.0\n")) << text;
   EXPECT_TRUE(Has(text, "sglang:num_requests_total{model_name=\"org/toy\",engine_type=\"unified\",priority=\"\"} 1.0\n"));
   EXPECT_TRUE(Has(text, "moe_ep_rank=\"0\",priority=\"\"} "));

@@ -147,7 +147,7 @@ void AppendMetaInfo(std::string& out, const ApiContext& context, const Progress&
   out += R"(,"weight_version":)";
   AppendJsonString(out, context.backend.info().weight_version);
   integer(R"(,"num_retractions":)", p.num_retractions);
-  out += R"(,"reasoning_tokens":0)";
+  integer(R"(,"reasoning_tokens":)", p.reasoning_tokens);
   integer(R"(,"completion_tokens":)", p.completion_tokens);
   integer(R"(,"cached_tokens":)", p.cached_tokens);
   out += R"(,"cached_tokens_details":null,"dp_rank":)";

@@ -17,6 +17,7 @@ struct Progress {
   bool started = false;  // a delta has come
   std::optional<Finish> finish;
   int64_t prompt_tokens = 0, completion_tokens = 0, cached_tokens = 0, num_retractions = 0;
+  int64_t reasoning_tokens = 0;  // with FlightOptions::count_reasoning
   double e2e_latency_s = 0, queue_time_s = 0;
   std::optional<int> dp_rank;  // nothing: one replica
   int64_t emitted_tokens = 0;  // completion_tokens when its last event went out

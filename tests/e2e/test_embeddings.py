@@ -95,6 +95,10 @@ def test_disallowed_tokens(server_with, client_of):
     only = api.generate("x", many={"custom_logit_processor": "AllowedTokensLogitsProcessor"}, max_new_tokens=4, ignore_eos=True,
                         custom_params={"token_ids": [free[0]]})
     assert only["output_ids"] == [free[0]] * 4
+    rule = {"custom_logit_processor": "DeepseekOCRNoRepeatNGramLogitProcessor"}
+    words = api.generate("la la la la la la", many=rule, temperature=0, max_new_tokens=30, ignore_eos=True,
+                         custom_params={"ngram_size": 2, "window_size": 100})["output_ids"]
+    assert len(set(zip(words, words[1:]))) == 29, "no two tokens in a row come twice"
 
 
 def test_progress_of_a_long_prompt(server_with):

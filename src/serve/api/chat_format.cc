@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "serve/api/tool_constraint.h"
 #include "text/tools/input.h"
 
 namespace sgl {
@@ -10,17 +11,18 @@ namespace {
 
 bool IsFlag(const Json& kwargs, std::string_view name, bool value) { return kwargs[name] == Json(value); }
 
+bool EndsWith(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
 // Whether answers start as reasoning: what the request says, unless the prompt itself ends with an open or closed tag.
 bool StartsInside(const ReasoningFormat& format, const ChatPrompt& prompt, const RenderedChat& rendered, bool only_prompt) {
-  const auto ends_with = [](std::string_view text, std::string_view end) {
-    return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-  };
   const size_t open = rendered.prefix.rfind(format.start), closed = rendered.prefix.rfind(format.end);
   if (closed != std::string::npos && (open == std::string::npos || open < closed)) return false;
   if (open != std::string::npos) return true;
   const std::string_view end = tools::Trim(rendered.text_end);
-  if (ends_with(end, format.start)) return true;
-  if (ends_with(end, format.end)) return false;
+  if (EndsWith(end, format.start)) return true;
+  if (EndsWith(end, format.end)) return false;
   if (only_prompt) return false;
   const Json& kwargs = prompt.template_kwargs;
   switch (format.starts) {
@@ -67,7 +69,48 @@ std::string List(auto formats) {
   return names;
 }
 
+// The tokens after which a grammar holds when the answer starts as reasoning.
+std::vector<TokenId> ThinkEnd(const ChatFormat& format, const Tokenizer& tokenizer) {
+  if (format.reasoning == nullptr || format.grammar_reads_reasoning) return {};
+  if (format.reasoning->harmony) return tokenizer.Encode("<|channel|>final<|message|>", false);
+  return format.reasoning_inside ? tokenizer.Encode(format.reasoning->end, false) : std::vector<TokenId>();
+}
+
+// --enable-strict-thinking: the tokens that reasoning may not have. The engine adds those that end a turn.
+std::vector<TokenId> ThinkExcluded(const ChatFormat& format, const ApiContext& context) {
+  std::vector<std::string> tags = {std::string(format.reasoning->start), std::string(format.reasoning->tool)};
+  if (const ToolFormat* tools = FindToolFormat(context.config.tool_call_parser); tools != nullptr) {
+    const std::vector<std::string> more = SpecialTokensOf(*tools, SpecialsOf(context.tokenizer));
+    tags.insert(tags.end(), more.begin(), more.end());
+  }
+  std::vector<TokenId> ids;
+  for (const std::string& tag : tags)
+    if (const auto id = context.tokenizer->TokenToId(tag)) ids.push_back(*id);
+  for (const TokenId id : context.backend.info().eos_ids) ids.push_back(id);
+  return ids;
+}
+
 }  // namespace
+
+std::function<bool(std::string_view)> SpecialsOf(std::shared_ptr<const Tokenizer> tokenizer) {
+  return [tokenizer](std::string_view text) {
+    const auto id = tokenizer->TokenToId(text);
+    return id && tokenizer->IsSpecial(*id);
+  };
+}
+
+ChatFormat MakeRawFormat(bool begins_as_reasoning, const ApiContext& context) {
+  ChatFormat format;
+  format.reasoning_inside = begins_as_reasoning;
+  if (begins_as_reasoning) format.reasoning = FindReasoningFormat(context.config.reasoning_parser);
+  return format;
+}
+
+void SetThinking(const ChatFormat& format, const ApiContext& context, GenerateRequest& request) {
+  if (!request.thinking_budget && context.config.max_think_tokens >= 0) request.thinking_budget = context.config.max_think_tokens;
+  request.think_end = ThinkEnd(format, *context.tokenizer);
+  if (context.config.strict_thinking && !request.think_end.empty()) request.think_excluded = ThinkExcluded(format, context);
+}
 
 Result<std::string> ResolveToolFormat(const std::string& name, std::string_view chat_template) {
   if (name.empty() || name == "none") return std::string();

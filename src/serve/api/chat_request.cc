@@ -59,13 +59,6 @@ Status CheckChat(ChatRequest& request, const Json& json, const ApiContext& conte
   return {};
 }
 
-std::function<bool(std::string_view)> SpecialsOf(std::shared_ptr<const Tokenizer> tokenizer) {
-  return [tokenizer](std::string_view text) {
-    const auto id = tokenizer->TokenToId(text);
-    return id && tokenizer->IsSpecial(*id);
-  };
-}
-
 // What tool_choice asks of the answer goes to the grammar, unless the request brings a grammar of its own.
 Status ConstrainCalls(ChatRequest& request, const ApiContext& context, ChatFormat& format) {
   const ChatPrompt& prompt = request.prompt;
@@ -98,36 +91,10 @@ Status ConstrainCalls(ChatRequest& request, const ApiContext& context, ChatForma
   return ReadSamplingParams(grammar, "tool_choice", request.sampling);
 }
 
-// The tokens after which a grammar holds when the answer starts as reasoning.
-std::vector<TokenId> ThinkEnd(const ChatFormat& format, const Tokenizer& tokenizer) {
-  if (format.reasoning == nullptr || format.grammar_reads_reasoning) return {};
-  if (format.reasoning->harmony) return tokenizer.Encode("<|channel|>final<|message|>", false);
-  return format.reasoning_inside ? tokenizer.Encode(format.reasoning->end, false) : std::vector<TokenId>();
-}
-
-// --enable-strict-thinking: the tokens that reasoning may not have. The engine adds those that end a turn.
-std::vector<TokenId> ThinkExcluded(const ChatFormat& format, const ApiContext& context) {
-  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
-  std::vector<std::string> tags = {std::string(format.reasoning->start), std::string(format.reasoning->tool)};
-  if (const ToolFormat* tools = FindToolFormat(context.config.tool_call_parser); tools != nullptr) {
-    const std::vector<std::string> more = SpecialTokensOf(*tools, SpecialsOf(tokenizer));
-    tags.insert(tags.end(), more.begin(), more.end());
-  }
-  std::vector<TokenId> ids;
-  for (const std::string& tag : tags)
-    if (const auto id = tokenizer->TokenToId(tag)) ids.push_back(*id);
-  for (const TokenId id : context.backend.info().eos_ids) ids.push_back(id);
-  return ids;
-}
-
 Result<std::vector<GenerateRequest>> PlanSamples(const ChatRequest& request, const ChatFormat& format, std::vector<TokenId> tokens,
                                                  const ApiContext& context, const std::string& id) {
   TRY(PromptPlan plan, PlanOpenAi(request, std::move(tokens), context));
-  const SamplingParams& p = plan.request.sampling;
-  if (!plan.request.thinking_budget && context.config.max_think_tokens >= 0) plan.request.thinking_budget = context.config.max_think_tokens;
-  if (p.json_schema || p.regex || p.ebnf || p.structural_tag || plan.request.thinking_budget || context.config.strict_thinking)
-    plan.request.think_end = ThinkEnd(format, *context.backend.tokenizer());
-  if (context.config.strict_thinking && !plan.request.think_end.empty()) plan.request.think_excluded = ThinkExcluded(format, context);
+  SetThinking(format, context, plan.request);
   if (request.logprobs) {
     plan.request.return_logprob = true;
     plan.request.top_logprobs_num = request.top_logprobs;

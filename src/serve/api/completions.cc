@@ -184,7 +184,8 @@ void HandleCompletions(ApiContext& context, const Exchange& exchange) {
   const std::string id = body->rid.empty() ? context.ids.Next() : body->rid;
   Result<CompletionPlan> plan = PlanCompletion(*body, *json, context, exchange->request(), id);
   if (!plan.ok()) return SendOpenAiError(*exchange, plan.error());
-  const FlightOptions options = OpenAiOptions(*body, context, plan->requests.size() / plan->echoes.size());
+  FlightOptions options = OpenAiOptions(*body, context, plan->requests.size() / plan->echoes.size());
+  options.count_reasoning = true;
   const auto flight = std::make_shared<CompletionFlight>(context, exchange, options, *body, id, std::move(plan->echoes));
   flight->Launch(std::move(plan->requests));
 }

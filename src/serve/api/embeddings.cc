@@ -30,7 +30,7 @@ Result<GenerateRequest> Plan(const EmbedBody& body, size_t i, std::string_view n
   if (body.input.by_text()) {
     if (body.input.texts[i].find_first_not_of(" \t\r\n") == std::string::npos)
       return InvalidArgument(fmt::format("{}: text number {} is empty.", name, i));
-    request.prompt = context.backend.tokenizer()->Encode(body.input.texts[i], true);
+    request.prompt = context.EncodePrompt(body.input.texts[i], true);
   } else {
     TRY(request.prompt, CheckTokenIds(body.input.ids[i], info.vocab_size, name));
     if (request.prompt.empty()) return InvalidArgument(fmt::format("{}: list number {} is empty.", name, i));

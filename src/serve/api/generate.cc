@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "serve/api/chat_format.h"
 #include "serve/api/handlers.h"
 #include "serve/api/prepare.h"
 #include "serve/describe.h"
@@ -29,7 +30,7 @@ struct GenerateBody {
   OneOrMany<std::string> custom_logit_processor;
   std::vector<SamplingAsked> sampling;  // from preferred and sampling_params: one, or one per prompt
   Json stream_options;
-  bool include_progress = false;
+  bool include_progress = false, require_reasoning = false;
   bool return_text_in_logprobs = false, stream = false, log_metrics = true;
   std::optional<int64_t> priority;
   std::string extra_key, routing_key;
@@ -49,7 +50,7 @@ void ReadGenerateFields(JsonReader& field, GenerateBody& body) {
   field("priority", body.priority)("extra_key", body.extra_key)("log_metrics", body.log_metrics);
   field("session_params", body.session)("routing_key", body.routing_key);
   field("input_embeds", body.input_embeds)("return_hidden_states", body.return_hidden_states);
-  field("custom_logit_processor", body.custom_logit_processor);
+  field("custom_logit_processor", body.custom_logit_processor)("require_reasoning", body.require_reasoning);
   field.Object("stream_options", body.stream_options);
   field.Nested("sampling_params", DescribeSamplingFields, true);
   field.Nested("session_params", DescribeSessionParams);
@@ -79,8 +80,7 @@ Result<GenerateBody> ParseGenerate(const Json& json, const ApiContext& context) 
 // Shapes of a batch: which fields must have how many entries.
 Status CheckBatch(const GenerateBody& body, const Json& json, const ApiContext& context) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(
-      json, {"image_data", "video_data", "audio_data", "return_indexer_topk", "return_entropy", "return_bytes", "require_reasoning"}));
+  TRY_STATUS(RefuseFields(json, {"image_data", "video_data", "audio_data", "return_indexer_topk", "return_entropy", "return_bytes"}));
   const int given = int{body.text.set} + int{body.input_ids.set} + int{body.input_embeds.set};
   if (given == 0 || given == 3) return InvalidArgument("Either text, input_ids or input_embeds should be provided.");
   const size_t batch = body.prompts();
@@ -143,6 +143,13 @@ Status SetEmbeds(const std::vector<std::vector<double>>& rows, int64_t width, Ge
   return {};
 }
 
+// A grammar holds from the first token on unless the client says otherwise; a budget for reasoning says so where the prompt begins it.
+bool BeginsAsReasoning(const GenerateBody& body, const GenerateRequest& request, const ApiContext& context) {
+  const ReasoningFormat* format = FindReasoningFormat(context.config.reasoning_parser);
+  if (format == nullptr) return false;
+  return body.require_reasoning || (request.thinking_budget && EndsInReasoning(*format, request.prompt, *context.tokenizer));
+}
+
 Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& context) {
   const EngineInfo& info = context.backend.info();
   const SamplingAsked& asked = body.sampling[body.sampling.size() > 1 ? i : 0];
@@ -168,6 +175,7 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
   if (request.logprob_start_len == static_cast<int64_t>(request.prompt.size())) request.logprob_start_len = -1;  // nothing of the prompt
   TRY_STATUS(ApplySpecials({body.return_hidden_states.at(i, false), body.custom_logit_processor.at(i, "")}, asked.custom_params, context,
                            request));
+  SetThinking(MakeRawFormat(BeginsAsReasoning(body, request, context), context), context, request);
   request.extra_key = body.extra_key;
   request.progress = body.stream && body.include_progress;
   request.priority = body.priority;
@@ -333,6 +341,7 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   options.stream_interval = first.stream_interval.value_or(std::max(context.config.stream_interval, 1));
   options.samples = static_cast<size_t>(first.n);
   options.log_metrics = body->log_metrics;
+  options.count_reasoning = true;
   options.include_progress = body->include_progress;
   options.labels = RequestLabels(context, exchange->request(), *json);
   const bool batch = body->batch() || first.n > 1;

@@ -210,8 +210,7 @@ Result<ChatPlan> PlanChat(const OllamaBody& body, ApiContext& context, const Htt
 
 // raw: the prompt as it is, without a template.
 Result<ChatPlan> PlanRaw(OllamaBody body, ApiContext& context, const HttpRequest& http) {
-  std::vector<TokenId> prompt =
-      context.backend.tokenizer()->Encode(body.system.empty() ? body.prompt : body.system + "\n\n" + body.prompt, true);
+  std::vector<TokenId> prompt = context.EncodePrompt(body.system.empty() ? body.prompt : body.system + "\n\n" + body.prompt, true);
   body.messages = {Json().Set("role", "user").Set("content", ".")};
   TRY(ChatPlan plan, PlanChat(body, context, http));
   GenerateRequest& request = plan.samples.front();

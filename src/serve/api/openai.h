@@ -49,7 +49,7 @@ class OpenAiFlight : public Flight {
   // "finish_reason":..,"matched_stop":..   null, null while it runs; then, if asked for, ,"hidden_states":[..] of the last token.
   // tool_calls: a stop is one after tool calls.
   void AppendFinish(std::string& out, size_t index, bool tool_calls = false) const;
-  virtual int64_t ReasoningTokens(size_t) const { return 0; }  // of one choice, so far
+  virtual int64_t ReasoningTokens(size_t index) const { return progress(index).reasoning_tokens; }  // of one choice, so far
   // ,"usage":{..} of one choice so far, if the client wants it in every chunk.
   std::string ContinuousUsage(size_t index) const;
   // ],"usage":{..},"metadata":{..}}

@@ -78,7 +78,13 @@ Status ApplySpecials(const Specials& specials, const Json& custom_params, const 
       return InvalidArgument("return_hidden_states: this server was started without --enable-return-hidden-states.");
     request.hidden = GenerateRequest::Hidden::kAll;
   }
-  // The one member that SGLang's engine itself reads.
+  if (!specials.logit_processor.empty()) {
+    if (!context.config.enable_custom_logit_processor)
+      return InvalidArgument("custom_logit_processor: this server was started without --enable-custom-logit-processor.");
+    return ApplyLogitProcessor(specials.logit_processor, custom_params, context.backend.info().vocab_size, *context.tokenizer,
+                               request.sampling);
+  }
+  // Without a processor one member means something to the engine.
   Json others = custom_params;
   if (const Json* budget = custom_params.find("thinking_budget"); budget != nullptr) {
     if (!budget->is_null() && (!budget->is_int() || budget->as_int() < 0))
@@ -86,14 +92,8 @@ Status ApplySpecials(const Specials& specials, const Json& custom_params, const 
     if (budget->is_int()) request.thinking_budget = budget->as_int();
     std::erase_if(others.as_object(), [](const Json::Member& m) { return m.first == "thinking_budget"; });
   }
-  if (specials.logit_processor.empty()) {
-    if (!IsInert(others))
-      return InvalidArgument("custom_params: nothing uses them without custom_logit_processor, but for thinking_budget.");
-    return {};
-  }
-  if (!context.config.enable_custom_logit_processor)
-    return InvalidArgument("custom_logit_processor: this server was started without --enable-custom-logit-processor.");
-  return ApplyLogitProcessor(specials.logit_processor, others, context.backend.info().vocab_size, request.sampling);
+  if (!IsInert(others)) return InvalidArgument("custom_params: nothing uses them without custom_logit_processor, but for thinking_budget.");
+  return {};
 }
 
 Status CheckSamples(size_t prompts, int64_t n) {

@@ -55,7 +55,7 @@ Result<std::vector<GenerateRequest>> PlanScores(const ScoreBody& body, ApiContex
     std::vector<TokenId> prompt;
     if (by_text) {
       const std::string &query = body.query.as_string(), &item = body.items.texts[i];
-      prompt = context.backend.tokenizer()->Encode(body.item_first ? item + query : query + item, true);
+      prompt = context.EncodePrompt(body.item_first ? item + query : query + item, true);
     } else {
       TRY(const std::vector<TokenId> query, CheckTokenIds(query_ids, info.vocab_size, "query"));
       TRY(const std::vector<TokenId> item, CheckTokenIds(body.items.ids[i], info.vocab_size, "items"));
@@ -156,7 +156,7 @@ Result<std::vector<GenerateRequest>> PlanRerank(const RerankBody& body, ApiConte
     return InvalidArgument("This model cannot rerank: it does not know the tokens of the question that rerankers are asked.");
   std::vector<GenerateRequest> requests;
   for (const std::string& document : body.documents) {
-    requests.push_back(Look(context, tokenizer->Encode(Question(body, document), false), {*yes, *no}));
+    requests.push_back(Look(context, context.EncodePrompt(Question(body, document), false), {*yes, *no}));
     TRY_STATUS(CheckLengths(static_cast<int64_t>(requests.back().prompt.size()), {}, info.context_length));
   }
   return requests;

@@ -85,9 +85,8 @@ void HandleTokenize(ApiContext& context, const Exchange& exchange) {
   if (prompt.set == !(*json)["messages"].is_null())
     return SendError(*exchange, SchemaErrorReply("Exactly one of 'prompt' and 'messages' must be provided."));
   if (!prompt.set) return TokenizeMessages(context, exchange, *json);
-  const std::shared_ptr<const Tokenizer> tokenizer = context.backend.tokenizer();
   std::vector<std::vector<TokenId>> tokens;
-  for (const std::string& text : prompt.values) tokens.push_back(tokenizer->Encode(text, body.add_special_tokens));
+  for (const std::string& text : prompt.values) tokens.push_back(context.EncodePrompt(text, body.add_special_tokens));
   SendTokens(context, exchange, tokens, prompt.many);
 }
 
