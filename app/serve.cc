@@ -110,6 +110,7 @@ int RunServe(const Arguments& arguments) {
   }
   if (const Status status = config.Finish(); !status.ok()) return Fail("serve", status.error().message, 2);
   SetLogLevel(config.log_level);
+  SetLogMilliseconds(env::kLogMs.Get());
   LogWarnings(warnings);
   if (const Status status = Serve(config, options); !status.ok()) return Fail("serve", status.error().message);
   return 0;

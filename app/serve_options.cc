@@ -27,6 +27,7 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   sched.init_new_token_ratio = env::kInitNewTokenRatio.Get();
   sched.min_new_token_ratio_factor = env::kMinNewTokenRatioFactor.Get();
   sched.new_token_ratio_decay_steps = static_cast<int>(env::kNewTokenRatioDecaySteps.Get());
+  sched.retract_decode_steps = static_cast<int>(std::clamp<int64_t>(env::kRetractDecodeSteps.Get(), 0, 1 << 20));
   sched.clip_max_new_tokens = static_cast<int>(env::kClipMaxNewTokens.Get());
   sched.waiting_timeout_s = env::kReqWaitingTimeout.Get();
   sched.running_timeout_s = env::kReqRunningTimeout.Get();
@@ -34,9 +35,12 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
       static_cast<int>(std::clamp<int64_t>(env::kTestRetractNoPrefillBs.Get(), 0, std::numeric_limits<int>::max()));
   sched.test_retract_interval = env::kTestRetract.Get() ? static_cast<int>(env::kTestRetractInterval.Get()) : 0;
   engine.allow_longer_context = env::kAllowLongerContext.Get();
+  engine.check_when_busy = env::kStrictMemCheckDuringBusy.Get();
+  engine.log_forward_iters = env::kLogForwardIters.Get();
   engine.check_when_idle = env::kStrictMemCheckDuringIdle.Get();
   if (const double seconds = env::kWarmupTimeout.Get(); seconds > 0) api.warm_up_timeout = FromSeconds(seconds);
   api.health_timeout = FromSeconds(env::kHealthCheckTimeout.Get());
+  engine.return_original_logprob = env::kReturnOriginalLogprob.Get();
   api.health_generates = env::kHealthGenerates.Get();
   api.journal.log_headers = env::kLogRequestHeaders.Get();
   api.journal.log_headers.insert(api.journal.log_headers.begin(), "x-smg-routing-key");
@@ -119,6 +123,9 @@ void VisitHttp(ServeOptions& o, Options& field) {
         "where sampling parameters that a request leaves out come from: generation_config.json or OpenAI's", Choices{{"model", "openai"}});
   field("preferred-sampling-params", api.preferred_sampling_params, "JSON object of sampling parameters that replace the defaults");
   field("enable-cache-report", api.enable_cache_report, "say in usage how many prompt tokens came from the cache");
+  field("stream-response-default-include-usage", api.stream_includes_usage,
+        "streams end with usage unless stream_options.include_usage is false");
+  field("allow-auto-truncate", api.auto_truncate, "cut prompts and completions that are too long, where others refuse them");
   field("stream-interval", api.stream_interval, "tokens per streamed piece", Range{1, 1 << 20});
   field("incremental-streaming-output", api.incremental_streaming_output, "native streams carry only what is new",
         Deprecated{{"stream-output"}});
@@ -201,6 +208,8 @@ void ServeOptions::Visit(Options& field) {
         "0: metadata; 1: and sampling parameters; 2: and texts, shortened to 2048 characters; 3: everything", Range{0, 3});
   field("log-requests-format", journal.log_requests_format, "form of these lines", Choices{{"text", "json"}});
   field("log-requests-target", journal.log_requests_target, "stdout, or folders for hourly files; unset: stderr, with the rest of the log");
+  field("enable-request-time-stats-logging", api.log_time_stats,
+        "a line per request that has ended: lengths, time in the queue, time after");
   field("decode-log-interval", engine.decode_log_interval, "decode steps between two lines of statistics", Range{1, 1 << 30});
   field.Group("Metrics");
   MetricsConfig& metrics = api.metrics;

@@ -180,8 +180,18 @@ TEST(ServeOptions, EnvironmentDefaultsAreTheStructs) {
   EXPECT_EQ(p.config.engine.sched.min_new_token_ratio_factor, fresh.min_new_token_ratio_factor);
   EXPECT_EQ(p.config.engine.sched.new_token_ratio_decay_steps, fresh.new_token_ratio_decay_steps);
   EXPECT_EQ(p.config.engine.sched.clip_max_new_tokens, fresh.clip_max_new_tokens);
+  EXPECT_EQ(p.config.engine.sched.retract_decode_steps, fresh.retract_decode_steps);
+  EXPECT_EQ(p.config.engine.check_when_busy, EngineConfig().check_when_busy);
+  EXPECT_EQ(p.config.engine.return_original_logprob, EngineConfig().return_original_logprob);
   EXPECT_EQ(p.config.api.health_timeout, ApiConfig().health_timeout);
   EXPECT_EQ(p.config.api.http.keep_alive_timeout, HttpServerConfig().keep_alive_timeout);
+}
+
+TEST(ServeOptions, WhatOnceWasRefused) {
+  Parsed p({"--allow-auto-truncate", "--stream-response-default-include-usage", "--enable-request-time-stats-logging"});
+  EXPECT_EQ(p.error, "");
+  EXPECT_TRUE(p.options.warnings().empty());
+  EXPECT_TRUE(p.config.api.auto_truncate && p.config.api.stream_includes_usage && p.config.api.log_time_stats);
 }
 
 TEST(ChatTemplateFlag, FileJsonAndBuiltIn) {

@@ -91,11 +91,13 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Float, InitNewTokenRatio, "SGLANG_INIT_NEW_TOKEN_RATIO", "0.7", "share of max_new_tokens that admission reserves at first")            \
   X(Float, MinNewTokenRatioFactor, "SGLANG_MIN_NEW_TOKEN_RATIO_FACTOR", "0.14", "the reserved share never falls below this part of it")    \
   X(Int, NewTokenRatioDecaySteps, "SGLANG_NEW_TOKEN_RATIO_DECAY_STEPS", "600", "decode steps from the first to the lowest share")          \
+  X(Int, RetractDecodeSteps, "SGLANG_RETRACT_DECODE_STEPS", "20", "after a retraction, room is kept for so many steps of those who stay")  \
   X(Int, ClipMaxNewTokens, "SGLANG_CLIP_MAX_NEW_TOKENS_ESTIMATION", "4096", "max_new_tokens counts as at most this much in admission")     \
   X(Bool, TestRetract, "SGLANG_TEST_RETRACT", "false", "testing: send a running request back to the queue now and then")                   \
   X(Int, TestRetractInterval, "SGLANG_TEST_RETRACT_INTERVAL", "3", "decode steps between such retractions")                                \
   X(Int, TestRetractNoPrefillBs, "SGLANG_TEST_RETRACT_NO_PREFILL_BS", "2147483648", "with it: no prefill while more are running")          \
   X(Bool, StrictMemCheckDuringIdle, "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE", "true", "when idle, check that no page is lost")         \
+  X(Bool, StrictMemCheckDuringBusy, "SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY", "false", "the same after every step; slow")              \
   X(Bool, AllowLongerContext, "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN", "false", "let --context-length exceed the model's")             \
   X(Float, HealthCheckTimeout, "SGLANG_HEALTH_CHECK_TIMEOUT", "20", "seconds a health probe waits for a token")                            \
   X(Bool, HealthGenerates, "SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "true", "/health generates a token; false: it only answers")        \
@@ -106,6 +108,9 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Float, WarmupTimeout, "SGLANG_WARMUP_TIMEOUT", "-1", "seconds the warm-up request may take; <= 0: 600")                                \
   X(Float, TimeoutKeepAlive, "SGLANG_TIMEOUT_KEEP_ALIVE", "5", "seconds an idle HTTP connection stays open")                               \
   X(Bool, ForceShutdown, "SGL_FORCE_SHUTDOWN", "false", "SIGTERM and SIGINT exit at once, without draining")                               \
+  X(Bool, ReturnOriginalLogprob, "SGLANG_RETURN_ORIGINAL_LOGPROB", "false", "output log-probabilities do not depend on the temperature")   \
+  X(Bool, LogForwardIters, "SGLANG_LOG_FORWARD_ITERS", "false", "batch lines of the log have the number of the step")                      \
+  X(Bool, LogMs, "SGLANG_LOG_MS", "false", "log lines have milliseconds")                                                                  \
   X(Tuple, LogRequestHeaders, "SGLANG_LOG_REQUEST_HEADERS", "", "more request headers for --log-requests to show")                         \
   X(Int, LogRequestExceededMs, "SGLANG_LOG_REQUEST_EXCEEDED_MS", "-1", "> 0: --log-requests shows replies that took as many milliseconds") \
   X(Int, TraceLevel, "SGLANG_TRACE_LEVEL", "3", "detail of traces; 0: none")                                                               \

@@ -25,7 +25,10 @@ ActiveRequest::ActiveRequest(RequestId id, GenerateRequest request, Sink sink, s
 }
 
 SamplerState::Wanted ActiveRequest::wanted() const {
-  return {.logprob = request_.return_logprob, .top = request_.top_logprobs_num, .token_ids = request_.token_ids_logprob};
+  return {.logprob = request_.return_logprob,
+          .top = request_.top_logprobs_num,
+          .token_ids = request_.token_ids_logprob,
+          .at_temperature_1 = request_.original_logprob};
 }
 
 PositionLogprob ActiveRequest::ToPosition(const SamplerState::Choice& choice) const {

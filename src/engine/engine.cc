@@ -131,6 +131,7 @@ void Engine::Impl::Handle(SubmitMessage& message) {
       if (active_.contains(Index(id))) AbortOne(id);
   }
 
+  message.request.original_logprob = config_.return_original_logprob;
   const GenerateRequest& request = message.request;
   const SamplingParams& sampling = request.sampling;
   const auto length = static_cast<int64_t>(request.prompt.size());
@@ -495,9 +496,12 @@ bool Engine::Impl::Step() {
     profiler_.Event("commit and deliver", track, end, clock_.Now());
   }
   profiler_.StepDone();
-#ifndef NDEBUG
-  scheduler_->CheckInvariants();
+#ifdef NDEBUG
+  const bool check = config_.check_when_busy;
+#else
+  const bool check = true;
 #endif
+  if (check) scheduler_->CheckInvariants();
   return true;
 }
 
@@ -523,6 +527,7 @@ void Engine::Impl::CopyState(EngineStats& stats) {
     stats.sched.pending_tokens += static_cast<int64_t>(request.prompt.size());
   }
   stats.held = static_cast<int64_t>(held_.size());
+  probe_.paused_reqs.Set(static_cast<double>(held_.size()));
   stats.compiling = static_cast<int64_t>(compiling_.size());
   stats.paused = paused_;
   stats.prefilling = prefilling_;

@@ -96,13 +96,16 @@ struct EngineConfig {
   double mem_fraction_static = 0;     // 0: automatic
   int page_size = 16;
   bool disable_radix_cache = false;
-  bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
+  bool check_when_idle = true;     // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
+  bool check_when_busy = false;    // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY
+  bool log_forward_iters = false;  // SGLANG_LOG_FORWARD_ITERS
   std::optional<int64_t> random_seed;
   int dp_size = 1;                     // replicas: engines that share the weights; max_running_requests is dealt out to them
   int threads = 0;                     // of each replica; 0: as PlanReplicas chooses
   std::vector<std::vector<int>> cpus;  // to compute on, for each replica; empty: as PlanReplicas chooses
   int max_queued_inbox = 65536;
   int decode_log_interval = 40;
+  bool return_original_logprob = false;  // output log-probabilities as at temperature 1 (SGLANG_RETURN_ORIGINAL_LOGPROB)
   std::string weight_version = "default";
   std::string grammar_backend = "xgrammar";  // SGLang's names; all but none mean the engine's own
   // Between JSON tokens; "": any white space. The default takes what serialisers write; without a bound small models write it for ever.

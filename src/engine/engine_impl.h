@@ -101,7 +101,7 @@ struct Engine::Impl {
         loaded_(std::move(loaded)),
         inbox_(static_cast<size_t>(config.max_queued_inbox)),
         scheduler_(std::make_unique<Scheduler>(loaded_.sched, *loaded_.cache)),
-        step_log_(config.decode_log_interval) {
+        step_log_(config.decode_log_interval, config.log_forward_iters) {
     info_.store(&infos_.emplace_back(loaded_.info));
     next_id_.store(1 + static_cast<uint64_t>(rank));
     name_ = config.dp_size > 1 ? fmt::format(" DP{}", rank) : "";

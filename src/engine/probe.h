@@ -20,7 +20,8 @@ struct EngineProbe {
   Counter prefill_computed_tokens, prefill_cached_tokens, decoded_tokens;
   Counter extend_seconds, decode_seconds;
   Histogram queue_time{buckets::kQueueTime};
-  Gauge grammar_queue_reqs;
+  Gauge grammar_queue_reqs, paused_reqs;
+  Gauge nothing;  // 0, for dashboards that ask for what there is none of
   Counter grammars, grammar_cache_hits, grammars_aborted;
   Histogram grammar_compile{buckets::kGrammarCompile};
   Labelled<Gauge> running_by_priority, queue_by_priority;
@@ -59,6 +60,10 @@ struct EngineProbe {
     constexpr const char* kSeconds = "seconds spent in forward passes";
     v("forward_execution_seconds_total", extend_seconds, kSeconds, {{"category", "extend"}});
     v("forward_execution_seconds_total", decode_seconds, kSeconds, {{"category", "decode"}});
+    v("num_paused_reqs", paused_reqs, "requests held back until generation continues");
+    v("is_cuda_graph", nothing, "there are no graphs");
+    v("spec_accept_length", nothing, "there is no speculative decoding");
+    v("spec_accept_rate", nothing, "there is no speculative decoding");
     v("num_grammar_queue_reqs", grammar_queue_reqs, "requests whose grammar is being compiled");
     v("num_grammar_total", grammars, "requests with a grammar");
     v("num_grammar_cache_hit_total", grammar_cache_hits, "requests whose grammar had been compiled already");

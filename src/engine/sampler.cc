@@ -110,7 +110,11 @@ SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t posit
                            : Draw(logits.size(), position);
     choice.is_nan = !std::isfinite(logits[static_cast<size_t>(choice.token)]);
   }
-  if (!choice.is_nan && wanted.logprob) FillLogprobs(logits, inv_temperature_, scan_, wanted, choice);
+  if (!choice.is_nan && wanted.logprob) {
+    const float inv_temperature = wanted.at_temperature_1 ? 1.0F : inv_temperature_;
+    if (inv_temperature != inv_temperature_) scan_.Scan(logits, inv_temperature);
+    FillLogprobs(logits, inv_temperature, scan_, wanted, choice);
+  }
   return choice;
 }
 

@@ -33,6 +33,7 @@ class SamplerState {
     bool logprob = false;
     int top = 0;                         // how many of the likeliest tokens
     std::span<const TokenId> token_ids;  // and these
+    bool at_temperature_1 = false;       // as if that were the temperature; the choice is made at the real one
   };
   struct Choice {
     TokenId token = 0;

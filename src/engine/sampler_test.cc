@@ -53,6 +53,25 @@ TEST(Sampler, GreedyTakesTheLowestOfEquals) {
   EXPECT_EQ(SampleOnce(p, {1, 5, 5, 2}), 1);
 }
 
+TEST(Sampler, LogprobsAsAtTemperatureOneOnRequest) {
+  const std::vector<float> logits = RandomLogits(300, 5);
+  SamplingParams params, plain;
+  params.temperature = 0.3;
+  params.top_k = 5;
+  SamplerState::Wanted wanted{.logprob = true, .top = 3, .token_ids = {}, .at_temperature_1 = false};
+  std::vector<float> row = logits;
+  const SamplerState::Choice scaled = SamplerState(params, 7, {}).Sample(row, 3, wanted);
+  wanted.at_temperature_1 = true;
+  row = logits;
+  const SamplerState::Choice original = SamplerState(params, 7, {}).Sample(row, 3, wanted);
+  const SamplerState::Choice expected = PromptLogprobs(logits, original.token, wanted);
+  EXPECT_EQ(scaled.token, original.token) << "the choice is the same";
+  EXPECT_NE(scaled.logprob, original.logprob);
+  EXPECT_EQ(original.logprob, expected.logprob);
+  ASSERT_EQ(original.top.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(original.top[i].logprob, expected.top[i].logprob);
+}
+
 TEST(Sampler, FiltersFollowTheDefinition) {
   for (uint32_t trial = 0; trial < 60; ++trial) {
     const std::vector<float> logits = RandomLogits(400, trial, trial % 3 == 0 ? 0.2f : 3);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/step_log.h"
 
+#include <fmt/core.h>
+
 #include "obs/log.h"
 
 namespace sgl {
@@ -16,12 +18,16 @@ void StepLog::Record(const StepPlan& plan, const SchedStats& stats, TimePoint be
       ++decoded;
     }
   }
+  ++steps_;
+  const auto batch = [&](const char* kind) {
+    return numbered_ ? fmt::format("{} batch [{}]", kind, steps_) : fmt::format("{} batch", kind);
+  };
   const double usage = stats.total_tokens > 0 ? static_cast<double>(stats.used_tokens) / static_cast<double>(stats.total_tokens) : 0;
   if (prefill_sequences > 0) {
     LOG_INFO(
-        "Prefill batch, #new-seq: {}, #new-token: {}, #cached-token: {}, token usage: {:.2f}, #running-req: {}, #queue-req: {}, "
+        "{}, #new-seq: {}, #new-token: {}, #cached-token: {}, token usage: {:.2f}, #running-req: {}, #queue-req: {}, "
         "#pending-token: {}, cpu graph: False, input throughput (token/s): {:.2f}",
-        prefill_sequences, prefill_tokens, cached_tokens, usage, stats.running, stats.waiting, stats.pending_tokens,
+        batch("Prefill"), prefill_sequences, prefill_tokens, cached_tokens, usage, stats.running, stats.waiting, stats.pending_tokens,
         static_cast<double>(prefill_tokens) / std::max(Seconds(end - begin), 1e-9));
   }
   if (decoded == 0) return;
@@ -30,9 +36,8 @@ void StepLog::Record(const StepPlan& plan, const SchedStats& stats, TimePoint be
   decoded_ += decoded;
   throughput_ = static_cast<double>(decoded_) / std::max(Seconds(end - window_begin_), 1e-9);
   if (decode_steps_ < interval_) return;
-  LOG_INFO(
-      "Decode batch, #running-req: {}, #token: {}, token usage: {:.2f}, cpu graph: False, gen throughput (token/s): {:.2f}, #queue-req: {}",
-      stats.running, stats.used_tokens, usage, throughput_, stats.waiting);
+  LOG_INFO("{}, #running-req: {}, #token: {}, token usage: {:.2f}, cpu graph: False, gen throughput (token/s): {:.2f}, #queue-req: {}",
+           batch("Decode"), stats.running, stats.used_tokens, usage, throughput_, stats.waiting);
   decode_steps_ = 0;
   decoded_ = 0;
 }

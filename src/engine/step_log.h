@@ -9,12 +9,14 @@ namespace sgl {
 // Thread: engine.
 class StepLog {
  public:
-  explicit StepLog(int interval) : interval_(interval) {}
+  StepLog(int interval, bool numbered) : interval_(interval), numbered_(numbered) {}
   void Record(const StepPlan& plan, const SchedStats& stats, TimePoint begin, TimePoint end);
   double throughput() const { return throughput_; }  // decoded tokens/s in the last window
 
  private:
-  int interval_;
+  const int interval_;
+  const bool numbered_;  // lines say the number of the step
+  int64_t steps_ = 0;
   int decode_steps_ = 0;
   int64_t decoded_ = 0;
   TimePoint window_begin_{};

@@ -13,6 +13,7 @@ namespace {
 
 thread_local std::string prefix;
 std::atomic<LogLevel> threshold{LogLevel::kInfo};
+std::atomic<bool> milliseconds{false};
 
 // https://no-color.org, https://bixense.com/clicolors
 bool Coloured() {
@@ -34,6 +35,8 @@ constexpr LevelStyle kStyles[] = {{"DEBUG", "\033[2m"}, {"INFO", ""}, {"WARNING"
 
 void SetLogPrefix(std::string_view text) { prefix = text; }
 
+void SetLogMilliseconds(bool on) { milliseconds.store(on); }
+
 void SetLogLevel(LogLevel level) { threshold.store(level); }
 
 bool SetLogLevel(std::string_view name) {
@@ -53,11 +56,14 @@ bool SetLogLevel(std::string_view name) {
 bool LogEnabled(LogLevel level) { return level >= threshold.load(std::memory_order_relaxed); }
 
 void LogLine(LogLevel level, std::string_view text) {
-  const std::time_t now = std::time(nullptr);
+  std::timespec now{};
+  std::timespec_get(&now, TIME_UTC);
   std::tm local{};
-  localtime_r(&now, &local);
-  char stamp[32];
-  std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &local);
+  localtime_r(&now.tv_sec, &local);
+  char seconds[32];
+  std::strftime(seconds, sizeof seconds, "%Y-%m-%d %H:%M:%S", &local);
+  const std::string stamp =
+      milliseconds.load(std::memory_order_relaxed) ? fmt::format("{}.{:03}", seconds, now.tv_nsec / 1000000) : seconds;
   const LevelStyle& style = kStyles[static_cast<int>(level)];
   const bool colour = Coloured() && *style.colour != '\0';
   std::string line =

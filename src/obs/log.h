@@ -12,6 +12,7 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 void SetLogLevel(LogLevel level);
 bool SetLogLevel(std::string_view name);  // debug, info, warning, error, critical; false if unknown
 bool LogEnabled(LogLevel level);
+void SetLogMilliseconds(bool on);  // behind the seconds of every line's time
 // Stands behind the time of every line that this thread logs: " DP1".
 void SetLogPrefix(std::string_view prefix);
 // One line "[2026-01-31 12:00:00] INFO  text", written with a single write(2). Thread: any.

@@ -289,8 +289,8 @@ bool Scheduler::Impl::MakeRoomForDecode(TimePoint now, std::vector<Ended>& ended
       output += r->output();
       max_new += r->max_new;
     }
-    constexpr int64_t kStepsAhead = 20;  // as SGLang: expect to go on for that many steps without another retraction
-    const int64_t wanted = output + kStepsAhead * static_cast<int64_t>(running.size());
+    const int64_t steps_ahead = config.retract_decode_steps;  // expect to go on for that many without another retraction
+    const int64_t wanted = output + steps_ahead * static_cast<int64_t>(running.size());
     ratio = std::min(1.0, static_cast<double>(wanted) / static_cast<double>(max_new + 1));
   } else {
     ratio = std::max(min_ratio, ratio - (max_ratio - min_ratio) / std::max(config.new_token_ratio_decay_steps, 1));

@@ -72,7 +72,8 @@ struct GenerateRequest {
   int64_t logprob_start_len = -1;  // -1: output only; else the first prompt position
   int top_logprobs_num = 0;
   std::vector<TokenId> token_ids_logprob;
-  std::string extra_key;  // cache namespace
+  bool original_logprob = false;  // set by the engine: EngineConfig::return_original_logprob
+  std::string extra_key;          // cache namespace
   std::optional<SessionParams> session{};
   std::optional<int64_t> priority;         // nothing: --default-priority-value, else behind everybody who gave one
   std::string routing_key;                 // for --schedule-policy routing-key

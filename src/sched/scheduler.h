@@ -30,6 +30,7 @@ struct SchedConfig {
   double init_new_token_ratio = 0.7;
   double min_new_token_ratio_factor = 0.14;
   int new_token_ratio_decay_steps = 600;
+  int retract_decode_steps = 20;
   int clip_max_new_tokens = 4096;
   double waiting_timeout_s = -1;  // <= 0: off
   double running_timeout_s = -1;

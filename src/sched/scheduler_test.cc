@@ -86,6 +86,7 @@ TEST(Scheduler, NewTokenRatioDecaysAndComesBackWhenIdle) {
 
 TEST(Scheduler, RetractionRaisesTheRatio) {
   SchedConfig c = Config();
+  c.retract_decode_steps = 6;
   c.test_retract_interval = 2;
   KvCache cache(100, 1, true);
   Scheduler sched(c, cache);
@@ -96,7 +97,7 @@ TEST(Scheduler, RetractionRaisesTheRatio) {
   EXPECT_EQ(sched.retractions_of(RequestId{2}), 1);  // the longer prompt
   EXPECT_EQ(sched.retractions_of(RequestId{1}), 0);
   EXPECT_EQ(sched.retractions_of(RequestId{99}), 0);
-  EXPECT_NEAR(sched.stats().new_token_ratio, (2 + 20.0) / (30 + 1), 1e-12);
+  EXPECT_NEAR(sched.stats().new_token_ratio, (2 + 6.0) / (30 + 1), 1e-12);
 }
 
 TEST(Scheduler, RetractionsAreKnownUntilTheNextCall) {

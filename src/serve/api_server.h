@@ -32,6 +32,9 @@ struct ApiConfig {
   std::string sampling_defaults = "model";  // or "openai"
   Json preferred_sampling_params;           // null or an object
   bool enable_cache_report = false;
+  bool stream_includes_usage = false;  // unless a request's stream_options say otherwise
+  bool auto_truncate = false;          // prompts that are too long lose their end, completions are as long as there is room
+  bool log_time_stats = false;         // a line per request that has ended
   bool incremental_streaming_output = false;
   bool skip_server_warmup = false;
   JournalConfig journal;

@@ -291,6 +291,22 @@ TEST(Dump, KeepsWhatReasoningAndProcessorsNeed) {
   }
 }
 
+TEST(TimeStats, ALinePerRequest) {
+  ApiConfig config = WithMetrics();
+  config.log_time_stats = true;
+  FakeServer server(config);
+  server.Post("/generate", R"({"text":"hi","rid":"r"})");
+  SetLogLevel(LogLevel::kInfo);
+  testing::internal::CaptureStderr();
+  server.Say(0, Delta({66}, "out", true));
+  const std::string log = testing::internal::GetCapturedStderr();
+  SetLogLevel(LogLevel::kError);
+  EXPECT_TRUE(Has(log,
+                  "ReqTimeStats(rid=r, input_len=3, cached_input_len=0, output_len=1, type=unified): queue_duration=125.00ms, "
+                  "forward_duration=125.00ms, entry_time="))
+      << log;
+}
+
 TEST(Dump, MetricsToFiles) {
   Folder folder;
   ApiConfig config = WithMetrics();

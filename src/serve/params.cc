@@ -3,10 +3,12 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
 
+#include "obs/log.h"
 #include "serve/json_reader.h"
 
 namespace sgl {
@@ -151,9 +153,9 @@ Result<SamplingParams> CheckSamplingParams(SamplingAsked asked, int64_t vocab_si
                         p.repetition_penalty));
   if (p.max_new_tokens && *p.max_new_tokens < 0)
     return InvalidArgument(fmt::format("max_new_tokens must be at least 0, got {}.", *p.max_new_tokens));
-  if (p.min_new_tokens < 0) return InvalidArgument(fmt::format("min_new_tokens must be at least 0, got {}.", p.min_new_tokens));
-  if (p.max_new_tokens && p.min_new_tokens > *p.max_new_tokens)
+  if (p.max_new_tokens && (p.min_new_tokens < 0 || p.min_new_tokens > *p.max_new_tokens))
     return InvalidArgument(fmt::format("min_new_tokens must be in [0, max_new_tokens({})], got {}.", *p.max_new_tokens, p.min_new_tokens));
+  if (p.min_new_tokens < 0) return InvalidArgument(fmt::format("min_new_tokens must be at least 0, got {}.", p.min_new_tokens));
   if ((p.json_schema ? 1 : 0) + (p.regex ? 1 : 0) + (p.ebnf ? 1 : 0) + (p.structural_tag ? 1 : 0) > 1)
     return InvalidArgument("Only one of regex, json_schema, ebnf or structural_tag can be set.");
   if (p.n < 1) return InvalidArgument(fmt::format("n must be at least 1, got {}.", p.n));
@@ -178,6 +180,16 @@ Status CheckLengths(int64_t prompt_tokens, const SamplingAsked& asked, int64_t c
       "the input messages and {} tokens for the completion. Please reduce the number of tokens in the input messages or the completion "
       "to fit within the limit.",
       context_length, total, prompt_tokens, wanted));
+}
+
+void FitLengths(const EngineInfo& info, std::vector<TokenId>& prompt, SamplingAsked& asked) {
+  const auto most = static_cast<size_t>(std::max<int64_t>(std::min(info.max_req_input_len, info.context_length - 1), 1));
+  if (prompt.size() > most) {
+    LOG_WARNING("A prompt of {} tokens was cut to {}", prompt.size(), most);
+    prompt.resize(most);
+  }
+  std::optional<int64_t>& wanted = asked.params.max_new_tokens;
+  if (asked.max_new_tokens_given && wanted) wanted = std::min(*wanted, info.context_length - static_cast<int64_t>(prompt.size()));
 }
 
 Status CheckRequest(const GenerateRequest& request, const EngineInfo& info) {

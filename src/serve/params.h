@@ -35,6 +35,8 @@ Result<SamplingParams> CheckSamplingParams(SamplingAsked asked, int64_t vocab_si
 Error UnsupportedField(std::string_view name);
 
 // A prompt of `prompt_tokens` and `max_new_tokens` more (when the client gave it) must fit the context. Messages are SGLang's.
+// --allow-auto-truncate: afterwards CheckLengths has nothing against it. A prompt loses its end.
+void FitLengths(const EngineInfo& info, std::vector<TokenId>& prompt, SamplingAsked& asked);
 Status CheckLengths(int64_t prompt_tokens, const SamplingAsked& asked, int64_t context_length);
 
 // Prompt, logprob and id ranges of one request against the model.

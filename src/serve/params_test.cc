@@ -84,6 +84,17 @@ TEST(Lengths, TheLastFittingTokenFits) {
             "Requested token count exceeds the model's maximum context length of 10 tokens. You requested a total of 11 tokens: 6 tokens "
             "from the input messages and 5 tokens for the completion. Please reduce the number of tokens in the input messages or the "
             "completion to fit within the limit.");
+  EngineInfo info;
+  info.context_length = 10;
+  info.max_req_input_len = 7;
+  for (const size_t length : {size_t{3}, size_t{6}, size_t{7}, size_t{8}, size_t{100}}) {
+    std::vector<TokenId> prompt(length, 1);
+    SamplingAsked fitted = asked;
+    FitLengths(info, prompt, fitted);
+    EXPECT_EQ(prompt.size(), std::min<size_t>(length, 7));
+    EXPECT_EQ(fitted.params.max_new_tokens, std::min<int64_t>(5, 10 - static_cast<int64_t>(prompt.size())));
+    EXPECT_TRUE(CheckLengths(static_cast<int64_t>(prompt.size()), fitted, 10).ok());
+  }
   EXPECT_EQ(CheckLengths(10, asked, 10).error().message, "The input (10 tokens) is longer than the model's context length (10 tokens).");
 }
 

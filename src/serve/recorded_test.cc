@@ -26,6 +26,8 @@ ApiConfig Config(const Json& json) {
   config.tool_call_parser = json.get_string("tool_call_parser", "");
   config.reasoning_parser = json.get_string("reasoning_parser", "");
   config.enable_cache_report = json.get_bool("enable_cache_report", false);
+  config.stream_includes_usage = json.get_bool("stream_includes_usage", false);
+  config.auto_truncate = json.get_bool("auto_truncate", false);
   config.incremental_streaming_output = json.get_bool("incremental_streaming_output", false);
   config.stream_interval = static_cast<int>(json.get_int("stream_interval", 1));
   config.health_generates = json.get_bool("health_generates", true);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "obs/log.h"
 #include "serve/describe.h"
 #include "serve/reply.h"
 
@@ -120,6 +121,12 @@ void RequestWatch::OnFinish(const Progress& p) {
           p.finish->kind == FinishKind::kStop     ? "stop"
           : p.finish->kind == FinishKind::kLength ? "length"
                                                   : "abort");
+  if (context_.config.log_time_stats)
+    LOG_INFO(
+        "ReqTimeStats(rid={}, input_len={}, cached_input_len={}, output_len={}, type=unified): queue_duration={:.2f}ms, "
+        "forward_duration={:.2f}ms, entry_time={:.3f}",
+        p.rid, p.prompt_tokens, p.cached_tokens, p.completion_tokens, p.queue_time_s * 1000, (p.e2e_latency_s - p.queue_time_s) * 1000,
+        times_.received_unix);
   if (entry_ == nullptr) return;
   std::string meta;
   AppendMetaInfo(meta, context_, p, times_, "");

@@ -15,6 +15,8 @@ constexpr auto kOpen = AuthLevel::kOpen, kNormal = AuthLevel::kNormal, kAdmin = 
 constexpr auto kHttp = RunsOn::kHttp, kText = RunsOn::kText;
 constexpr auto kAnswers = WhileStopping::kAnswers, kRefuses = WhileStopping::kRefuses;
 
+constexpr std::string_view kAbsent = "Refused: this build has no such thing";
+
 constexpr Route kRoutes[] = {
     {"/", "GET HEAD", kNormal, kHttp, kAnswers, HandleRoot, "Says that the server is there"},
     {"/health", "GET", kOpen, kHttp, kAnswers, HandleHealth, "200 when a token could be generated just now, else 503"},
@@ -32,6 +34,7 @@ constexpr Route kRoutes[] = {
     {"/metrics", "GET", kOpen, kHttp, kAnswers, HandleMetrics, "Prometheus metrics, with --enable-metrics"},
     {"/metrics/", "GET", kOpen, kHttp, kAnswers, HandleMetrics, "Prometheus metrics, with --enable-metrics"},
     {"/generate", "POST PUT", kNormal, kText, kRefuses, HandleGenerate, "Generates: the native endpoint", DescribeGenerate},
+    {"/vertex_generate", "POST", kNormal, kText, kRefuses, HandleVertexGenerate, "Generates, as Vertex AI asks for it", DescribeVertex},
     {"/v1/completions", "POST", kNormal, kText, kRefuses, HandleCompletions, "Generates, as OpenAI completions", DescribeCompletions},
     {"/v1/chat/completions", "POST", kNormal, kText, kRefuses, HandleChat, "Generates, as OpenAI chat completions", DescribeChat},
     {"/invocations", "POST", kNormal, kText, kRefuses, HandleChat, "The same as /v1/chat/completions", DescribeChat},
@@ -81,6 +84,30 @@ constexpr Route kRoutes[] = {
     {"/get_weights_by_name", "GET POST", kAdmin, kText, kAnswers, HandleGetWeightsByName, "Numbers of one tensor", DescribeGetWeights},
     {"/weights_checker", "POST", kAdmin, kText, kAnswers, HandleWeightsChecker, "Checksums of the weight files, and comparing them",
      DescribeWeightsChecker},
+    {"/freeze_gc", "GET POST", kAdmin, kHttp, kAnswers, HandleFreezeGc, "Does nothing: SGLang's needs it"},
+    {"/load_lora_adapter", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/load_lora_adapter_from_tensors", "POST", kNormal, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/unload_lora_adapter", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/update_weights_from_tensor", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/update_weights_from_distributed", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/update_weights_from_ipc", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/init_weights_update_group", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/destroy_weights_update_group", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/release_memory_occupation", "GET POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/resume_memory_occupation", "GET POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/clear_hicache_storage_backend", "GET POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/hicache/storage-backend", "GET PUT DELETE", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/hicache/storage-backend/clear", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/add_external_corpus", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/remove_external_corpus", "POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/list_external_corpora", "GET", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/start_expert_distribution_record", "GET POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/stop_expert_distribution_record", "GET POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/dump_expert_distribution_record", "GET POST", kAdmin, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/classify", "POST PUT", kNormal, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/v1/classify", "POST", kNormal, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/v1/audio/transcriptions", "POST", kNormal, kHttp, kAnswers, HandleAbsent, kAbsent},
+    {"/v1/realtime", "GET", kNormal, kHttp, kAnswers, HandleAbsent, kAbsent},
 };
 
 bool Matches(const Route& route, std::string_view path) {

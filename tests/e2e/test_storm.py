@@ -22,6 +22,7 @@ EVERYTHING = ("identical", "begins alike", "retractions", "length", "stop", "lef
 
 def test_every_client_gets_its_own_answer(server_with):
     env = {name: str(float(value) * TIMEOUTS) if name.endswith("TIMEOUT") else value for name, value in storm.ENV.items()}
+    env["SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY"] = "1"
     server = server_with(*storm.FLAGS, env=env, path=TINY)
     pause = 0.05 * TIMEOUTS
     storm.run(server.url, requests=min(REQUESTS, 500), seed=1, pid=server.pid, pause=pause)

@@ -142,10 +142,11 @@ void HandleSetInternalState(ApiContext& context, const Exchange& exchange) {
   }
   ServerArgsBody body;
   if (!ReadFields(exchange, args, body, "server_args")) return;
-  context.backend.Control(LimitRunningRequests{body.most}, [exchange](const Result<std::string>& done) {
+  const size_t replicas = context.backend.probes().size();
+  context.backend.Control(LimitRunningRequests{body.most}, [exchange, replicas](const Result<std::string>& done) {
     if (!done.ok())
       return SendError(*exchange, FromError(Error(done.error()).In("server_args.pp_max_micro_batch_size"), ErrorStyle::kNative));
-    SendJson(*exchange, 200, "[true]");
+    SendJson(*exchange, 200, DumpJson(Json(Json::Array(replicas, Json(true)))));
   });
 }
 

@@ -152,7 +152,7 @@ bool BeginsAsReasoning(const GenerateBody& body, const GenerateRequest& request,
 
 Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& context) {
   const EngineInfo& info = context.backend.info();
-  const SamplingAsked& asked = body.sampling[body.sampling.size() > 1 ? i : 0];
+  SamplingAsked asked = body.sampling[body.sampling.size() > 1 ? i : 0];
   PromptPlan plan;
   GenerateRequest& request = plan.request;
   if (body.by_text()) {
@@ -163,6 +163,7 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
   } else {
     TRY_STATUS(SetEmbeds(body.input_embeds.values[i], info.width, request));
   }
+  if (context.config.auto_truncate && request.input_embeds == nullptr) FitLengths(info, request.prompt, asked);
   TRY_STATUS(CheckLengths(static_cast<int64_t>(request.prompt.size()), asked, info.context_length));
   TRY(request.sampling, CheckSamplingParams(asked, info.vocab_size));
   request.return_logprob = body.return_logprob.at(i, false);
@@ -200,9 +201,13 @@ Result<std::vector<GenerateRequest>> PlanGenerate(const GenerateBody& body, cons
 
 class GenerateFlight final : public Flight {
  public:
-  GenerateFlight(ApiContext& context, Exchange exchange, FlightOptions options, bool batch, bool texts,
+  GenerateFlight(ApiContext& context, Exchange exchange, FlightOptions options, bool batch, bool texts, bool vertex,
                  const std::vector<GenerateRequest>& requests)
-      : Flight(context, std::move(exchange), options), batch_(batch), texts_(texts), tokenizer_(context.backend.tokenizer()) {
+      : Flight(context, std::move(exchange), options),
+        batch_(batch),
+        texts_(texts),
+        vertex_(vertex),
+        tokenizer_(context.backend.tokenizer()) {
     for (const GenerateRequest& r : requests)
       samples_.push_back({{},
                           {},
@@ -251,12 +256,12 @@ class GenerateFlight final : public Flight {
 
   std::string Body() override {
     if (!batch_) return Object(0);
-    std::string out = "[";
+    std::string out = vertex_ ? R"({"predictions":[)" : "[";
     for (size_t i = 0; i < size(); ++i) {
       if (i != 0) out += ',';
       out += Object(i);
     }
-    return out += ']';
+    return out += vertex_ ? "]}" : "]";
   }
 
   std::string Object(size_t index) {
@@ -303,7 +308,7 @@ class GenerateFlight final : public Flight {
     }
   }
 
-  const bool batch_, texts_;
+  const bool batch_, texts_, vertex_;
   const std::shared_ptr<const Tokenizer> tokenizer_;
   std::vector<Sample> samples_;
 };
@@ -319,20 +324,12 @@ void SendGenerateError(HttpExchange& exchange, const Error& error, bool stream) 
   EndSse(exchange);
 }
 
-}  // namespace
-
-void DescribeGenerate(JsonReader& field) {
-  GenerateBody body;
-  ReadGenerateFields(field, body);
-}
-
-void HandleGenerate(ApiContext& context, const Exchange& exchange) {
-  Result<Json> json = ParseJson(exchange->request().body);
-  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
-  Result<GenerateBody> body = ParseGenerate(*json, context);
+// vertex: a list of replies stands in an object.
+void Generate(ApiContext& context, const Exchange& exchange, const Json& json, bool vertex) {
+  Result<GenerateBody> body = ParseGenerate(json, context);
   if (!body.ok()) return SendError(*exchange, SchemaErrorReply(body.error().message));
-  body->routing_key = RoutingKey(*json, exchange->request());
-  Result<std::vector<GenerateRequest>> requests = PlanGenerate(*body, *json, context, exchange->request());
+  body->routing_key = RoutingKey(json, exchange->request());
+  Result<std::vector<GenerateRequest>> requests = PlanGenerate(*body, json, context, exchange->request());
   if (!requests.ok()) return SendGenerateError(*exchange, requests.error(), body->stream);
   const SamplingParams& first = requests->front().sampling;
   FlightOptions options;
@@ -343,10 +340,48 @@ void HandleGenerate(ApiContext& context, const Exchange& exchange) {
   options.log_metrics = body->log_metrics;
   options.count_reasoning = true;
   options.include_progress = body->include_progress;
-  options.labels = RequestLabels(context, exchange->request(), *json);
+  options.labels = RequestLabels(context, exchange->request(), json);
   const bool batch = body->batch() || first.n > 1;
-  const auto flight = std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, *requests);
+  const auto flight = std::make_shared<GenerateFlight>(context, exchange, options, batch, body->return_text_in_logprobs, vertex, *requests);
   flight->Launch(*std::move(requests));
+}
+
+}  // namespace
+
+void DescribeGenerate(JsonReader& field) {
+  GenerateBody body;
+  ReadGenerateFields(field, body);
+}
+
+void DescribeVertex(JsonReader& field) {
+  std::vector<Json> instances;
+  field.Required("instances", instances).Nested("parameters", DescribeGenerate);
+}
+
+void HandleGenerate(ApiContext& context, const Exchange& exchange) {
+  Result<Json> json = ParseJson(exchange->request().body);
+  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
+  Generate(context, exchange, *json, false);
+}
+
+void HandleVertexGenerate(ApiContext& context, const Exchange& exchange) {
+  Result<Json> json = ParseJson(exchange->request().body);
+  if (!json.ok()) return SendError(*exchange, SchemaErrorReply("Invalid JSON: " + json.error().message));
+  std::vector<Json> instances;
+  Json parameters;
+  JsonReader field(*json);
+  field.Required("instances", instances).Object("parameters", parameters);
+  if (!field.status().ok()) return SendError(*exchange, SchemaErrorReply(field.status().error().message));
+  if (instances.empty()) return SendJson(*exchange, 200, "[]");
+  Json body = parameters.is_null() ? Json(Json::Object{}) : std::move(parameters);
+  for (const char* name : {"text", "input_ids", "input_embeds", "image_data"}) {  // a list of what the instances have under it
+    if (instances.front()[name].is_null()) continue;
+    if (name != std::string_view("image_data") && (!body["text"].is_null() || !body["input_ids"].is_null())) continue;
+    Json::Array values;
+    for (const Json& instance : instances) values.push_back(instance[name]);
+    body.Set(name, Json(std::move(values)));
+  }
+  Generate(context, exchange, body, true);
 }
 
 }  // namespace sgl

@@ -7,6 +7,7 @@
 namespace sgl {
 
 void HandleGenerate(ApiContext& context, const Exchange& exchange);
+void HandleVertexGenerate(ApiContext& context, const Exchange& exchange);
 void HandleCompletions(ApiContext& context, const Exchange& exchange);
 void HandleChat(ApiContext& context, const Exchange& exchange);
 void HandleResponses(ApiContext& context, const Exchange& exchange);
@@ -31,6 +32,7 @@ void HandleSeparateReasoning(ApiContext& context, const Exchange& exchange);
 
 // The fields of their bodies, for a describing reader.
 void DescribeGenerate(JsonReader& field);
+void DescribeVertex(JsonReader& field);
 void DescribeCompletions(JsonReader& field);
 void DescribeChat(JsonReader& field);
 void DescribeMessages(JsonReader& field);
@@ -89,6 +91,9 @@ void HandleUpdateWeightsFromDisk(ApiContext& context, const Exchange& exchange);
 void HandleUpdateWeightVersion(ApiContext& context, const Exchange& exchange);
 void HandleGetWeightsByName(ApiContext& context, const Exchange& exchange);
 void HandleWeightsChecker(ApiContext& context, const Exchange& exchange);
+
+void HandleAbsent(ApiContext& context, const Exchange& exchange);
+void HandleFreezeGc(ApiContext& context, const Exchange& exchange);
 
 void HandlePing(ApiContext& context, const Exchange& exchange);
 void HandleHealth(ApiContext& context, const Exchange& exchange);

@@ -70,9 +70,9 @@ void ReadOpenAiFields(JsonReader& field, OpenAiBody& body, Json& stream_options)
   field("frequency_penalty", p.frequency_penalty)("presence_penalty", p.presence_penalty)("repetition_penalty", p.repetition_penalty);
   field("min_tokens", p.min_new_tokens)("stop", stop)("stop_token_ids", stop_token_ids)("stop_regex", stop_regex)("n", p.n);
   field("no_stop_trim", p.no_stop_trim)("ignore_eos", p.ignore_eos)("skip_special_tokens", p.skip_special_tokens);
-  GrammarText regex{p.regex}, ebnf{p.ebnf};
+  GrammarText regex{p.regex}, ebnf{p.ebnf}, json_schema{p.json_schema, true}, structural_tag{p.structural_tag, true};
   ResponseFormat format{p};
-  field("regex", regex)("ebnf", ebnf)("response_format", format);
+  field("regex", regex)("ebnf", ebnf)("json_schema", json_schema)("structural_tag", structural_tag)("response_format", format);
   field("seed", p.sampling_seed).Object("logit_bias", body.sampling.logit_bias).Object("stream_options", stream_options);
   field("return_hidden_states", body.specials.return_hidden_states)("custom_logit_processor", body.specials.logit_processor);
   field.Object("custom_params", body.sampling.custom_params);
@@ -84,6 +84,7 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
     TRY_STATUS(ReadSamplingParams(context.config.preferred_sampling_params, "preferred_sampling_params", body.sampling));
     body.sampling.max_new_tokens_given = false;
   }
+  body.include_usage = context.config.stream_includes_usage;
   Json stream_options;
   JsonReader field(json);
   ReadOpenAiFields(field, body, stream_options);
@@ -96,7 +97,7 @@ Status ReadOpenAi(const Json& json, const ApiContext& context, OpenAiBody& body)
 
 Status CheckOpenAi(const Json& json, OpenAiBody& body, const ApiContext& context, const HttpRequest& http) {
   TRY_STATUS(RefuseCommonFields(json));
-  TRY_STATUS(RefuseFields(json, {"session_params", "json_schema", "structural_tag", "return_cached_tokens_details"}));
+  TRY_STATUS(RefuseFields(json, {"session_params", "return_cached_tokens_details"}));
   if (body.model.find(':') != std::string::npos && body.model != context.backend.info().served_model_name)
     return InvalidArgument(fmt::format("'model' '{}' names a LoRA adapter, which is not supported by this server.", body.model));
   TRY(body.dp_rank, ReadDpRank(json, http, static_cast<int>(context.backend.probes().size())));
@@ -107,8 +108,10 @@ Result<PromptPlan> PlanOpenAi(const OpenAiBody& body, std::vector<TokenId> promp
   const EngineInfo& info = context.backend.info();
   PromptPlan plan;
   plan.request.prompt = std::move(prompt);
-  TRY_STATUS(CheckLengths(static_cast<int64_t>(plan.request.prompt.size()), body.sampling, info.context_length));
-  TRY(plan.request.sampling, CheckSamplingParams(body.sampling, info.vocab_size));
+  SamplingAsked sampling = body.sampling;
+  if (context.config.auto_truncate) FitLengths(info, plan.request.prompt, sampling);
+  TRY_STATUS(CheckLengths(static_cast<int64_t>(plan.request.prompt.size()), sampling, info.context_length));
+  TRY(plan.request.sampling, CheckSamplingParams(std::move(sampling), info.vocab_size));
   plan.request.extra_key = body.cache_salt + body.extra_key;
   plan.request.priority = body.priority;
   plan.request.routing_key = body.routing_key;
