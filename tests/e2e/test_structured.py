@@ -112,7 +112,7 @@ def test_native(api):
 def test_structural_tag(api):
     tag = {"type": "structural_tag", "format": {"type": "sequence", "elements": [
         {"type": "const_string", "value": "<call>"}, {"type": "json_schema", "json_schema": ANIMAL}, {"type": "const_string", "value": "</call>"}]}}
-    reply = api.generate("Call:", structural_tag=json.dumps(tag), max_new_tokens=600, temperature=0)
+    reply = api.generate("Call:", structural_tag=json.dumps(tag), max_new_tokens=200, temperature=0)
     assert reply["text"].startswith("<call>") and reply["text"].endswith("</call>")
     check_animal(reply["text"][6:-7])
 
