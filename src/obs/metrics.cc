@@ -70,7 +70,7 @@ void Exposition::Sample(std::string& out, std::string_view name, std::string_vie
     out += '"';
   };
   for (const auto& [key, text] : common_)
-    if (std::none_of(labels.begin(), labels.end(), [&key](const auto& own) { return own.first == key; })) label(key, text);
+    if (std::none_of(labels.begin(), labels.end(), [&key = key](const auto& own) { return own.first == key; })) label(key, text);
   for (const auto& [key, text] : labels) label(key, text);
   if (!le.empty()) label("le", le);
   if (!first) out += '}';
