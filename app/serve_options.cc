@@ -35,7 +35,7 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
       static_cast<int>(std::clamp<int64_t>(env::kTestRetractNoPrefillBs.Get(), 0, std::numeric_limits<int>::max()));
   sched.test_retract_interval = env::kTestRetract.Get() ? static_cast<int>(env::kTestRetractInterval.Get()) : 0;
   engine.allow_longer_context = env::kAllowLongerContext.Get();
-  engine.check_when_busy = env::kStrictMemCheckDuringBusy.Get();
+  engine.check_when_busy = engine.check_when_busy || env::kStrictMemCheckDuringBusy.Get();
   engine.log_forward_iters = env::kLogForwardIters.Get();
   engine.check_when_idle = env::kStrictMemCheckDuringIdle.Get();
   if (const double seconds = env::kWarmupTimeout.Get(); seconds > 0) api.warm_up_timeout = FromSeconds(seconds);

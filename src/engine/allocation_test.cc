@@ -91,6 +91,7 @@ TEST(Allocations, NoneInSteadyDecodingOfTheWholeEngine) {
   config.max_total_tokens = 4096;
   config.threads = 2;
   config.decode_log_interval = 1 << 30;
+  config.check_when_busy = false;  // checks allocate
   config.sched.enable_priority_scheduling = true;
   Result<std::unique_ptr<Engine>> engine = Engine::Create(config);
   ASSERT_TRUE(engine.ok()) << engine.error().message;

@@ -96,8 +96,12 @@ struct EngineConfig {
   double mem_fraction_static = 0;     // 0: automatic
   int page_size = 16;
   bool disable_radix_cache = false;
-  bool check_when_idle = true;     // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
-  bool check_when_busy = false;    // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY
+  bool check_when_idle = true;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE
+#ifdef NDEBUG
+  bool check_when_busy = false;  // SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_BUSY
+#else
+  bool check_when_busy = true;
+#endif
   bool log_forward_iters = false;  // SGLANG_LOG_FORWARD_ITERS
   std::optional<int64_t> random_seed;
   int dp_size = 1;                     // replicas: engines that share the weights; max_running_requests is dealt out to them

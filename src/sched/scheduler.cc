@@ -399,7 +399,6 @@ void Scheduler::CheckInvariants() const {
   m.cache.CheckInvariants();
   int64_t held = 0, locks = 0;
   size_t partials = 0, pending = 0;
-  std::map<const PriorityLoad*, PriorityLoad> loads;
   int64_t waiting_tokens = 0;
   int retracted = 0;
   const size_t in_lists = m.running.size() + m.waiting.size() + (m.partial != nullptr ? 1 : 0);
@@ -409,7 +408,6 @@ void Scheduler::CheckInvariants() const {
     CHECK(r->holding == (r->stage != Stage::kWaiting) && "a queued request with pages, or a running one without");
     partials += r->stage == Stage::kPartial ? 1 : 0;
     pending += r->pending ? 1 : 0;
-    if (r->load != nullptr) ++(r->holding ? loads[r->load].running : loads[r->load].waiting);
     if (!r->holding) {
       waiting_tokens += static_cast<int64_t>(r->tokens.size());
       retracted += r->retractions > 0;
@@ -430,8 +428,12 @@ void Scheduler::CheckInvariants() const {
   CHECK(locks == m.cache.locks() && "locks of the tree");
   CHECK(in_lists == m.requests.size() && "a request in no list or in two");
   CHECK(partials <= 1 && static_cast<int>(pending) == m.pending_aborts);
-  for (const auto& [priority, load] : m.by_priority)
-    CHECK(loads[&load].running == load.running && loads[&load].waiting == load.waiting && "counts by priority");
+  for (const auto& [priority, load] : m.by_priority) {
+    PriorityLoad counted;
+    for (const auto& [id, r] : m.requests)
+      if (r->load == &load) ++(r->holding ? counted.running : counted.waiting);
+    CHECK(counted.running == load.running && counted.waiting == load.waiting && "counts by priority");
+  }
   CHECK(waiting_tokens == m.waiting_tokens && retracted == m.waiting_retracted && "the queue is not what it is said to be");
   CHECK(std::is_sorted(m.waiting.begin(), m.waiting.end(), Impl::GoesFirst));
 }
