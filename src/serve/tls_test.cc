@@ -100,17 +100,18 @@ HttpServerConfig Secure(const Files& files) {
   return config;
 }
 
+// /echo: the body; else a hundred pieces.
+void EchoOrStream(const ExchangePtr& exchange) {
+  if (exchange->request().path == "/echo") return exchange->Send(200, "text/plain", exchange->request().body);
+  exchange->StartStream("text/plain");
+  for (int i = 0; i < 100; ++i) exchange->Write("piece " + std::to_string(i) + "\n");
+  exchange->EndStream();
+}
+
 TEST(Tls, OurOwnClient) {
   const Files files;
   const std::string big(3 << 20, 'x');
-  TestServer server(
-      [&](const ExchangePtr& exchange) {
-        if (exchange->request().path == "/echo") return exchange->Send(200, "text/plain", exchange->request().body);
-        exchange->StartStream("text/plain");
-        for (int i = 0; i < 100; ++i) exchange->Write("piece " + std::to_string(i) + "\n");
-        exchange->EndStream();
-      },
-      Secure(files));
+  TestServer server(EchoOrStream, Secure(files));
   const auto client_of = [&](const std::string& host, const std::string& ca_file, bool verify) {
     return std::make_unique<HttpClient>(host, server.port(), HttpClientConfig{.tls = *TlsContext::ForClient(ca_file, verify)});
   };
@@ -149,14 +150,7 @@ TEST(Tls, OurOwnClientMeetsNoTls) {
 TEST(Tls, RequestsRepliesAndStreams) {
   const Files files;
   const std::string big(3 << 20, 'x');
-  TestServer server(
-      [&](const ExchangePtr& exchange) {
-        if (exchange->request().path == "/echo") return exchange->Send(200, "text/plain", exchange->request().body);
-        exchange->StartStream("text/plain");
-        for (int i = 0; i < 100; ++i) exchange->Write("piece " + std::to_string(i) + "\n");
-        exchange->EndStream();
-      },
-      Secure(files));
+  TestServer server(EchoOrStream, Secure(files));
   {
     TlsClient client(server.port(), files.config.certificate_file);
     ASSERT_TRUE(client.connected());

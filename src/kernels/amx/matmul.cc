@@ -104,9 +104,10 @@ void Finish(int tile, const Target& t, int64_t panel, int64_t row, int rows) {
   for (int r = 0; r < rows; ++r) StoreN(Load(block + r * kTileMaxRows), t.out.row(row + r) + column, columns);
 }
 
+template <int kNear = 3>  // 3: into the first-level cache, 2: into the second
 SIMD_FN void FetchTile(const uint8_t* from) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileBytes; i += 64) __builtin_prefetch(from + i);
+  for (int i = 0; i < kTileBytes; i += 64) __builtin_prefetch(from + i, 0, kNear);
 }
 
 // Signed bytes times unsigned ones, or pairs of bf16. Tile numbers are part of the instruction, so this cannot be a function.
@@ -199,6 +200,7 @@ struct Problem {
       : x(activations), w(weights), blocks(BlockKernelsFor(weights.format)), tiles((weights.k + 31) / 32) {}
   const uint8_t* a(int64_t row) const { return reinterpret_cast<const uint8_t*>(x.bytes.row(row)); }
   const uint8_t* panel(int64_t p) const { return reinterpret_cast<const uint8_t*>(w.data + p * w.panel_bytes); }
+  int64_t Count(int64_t first, int64_t most) const { return tiles - first < most ? tiles - first : most; }
   // Tiles [first, first + count) of panel p; `after` is the panel that will follow in this stream.
   const uint8_t* Tiles(int64_t p, int64_t after, int64_t first, int64_t count, uint8_t* scratch) const {
     if (blocks == nullptr) return panel(p) + first * kTileBytes;
@@ -236,7 +238,7 @@ void WholeDepth(const Problem& it, Pair pair, int64_t follow, int64_t row, int r
     return Multiply<false>(rows, it.a(row), it.x.bytes.stride, b0, b1, it.tiles, FetchAhead(b0, b1, it.tiles, follow * it.w.panel_bytes));
   }
   alignas(64) uint8_t scratch[2][2][kFewTiles * kTileBytes];
-  const auto count_at = [&](int64_t first) { return it.tiles - first < kFewTiles ? it.tiles - first : kFewTiles; };
+  const auto count_at = [&](int64_t first) { return it.Count(first, kFewTiles); };
   const auto unpack = [&](int64_t first, int buffer) {
     for (int p = 0; p < 2; ++p) it.Tiles(pair.panel[p], pair.panel[p] + follow, first, count_at(first), scratch[buffer][p]);
   };
@@ -320,12 +322,9 @@ class Weights {
     const int p = done_ < next_.count ? 0 : 1;
     const int64_t tile = done_ - p * next_.count;
     ++done_;
-    const uint8_t* panel = it_.panel(next_.pair.panel[p]);
-    if (it_.blocks != nullptr)
-      return it_.blocks->unpack(it_.w.k, {panel, panel + next_.follow * it_.w.panel_bytes}, next_.first + tile, 1,
-                                scratch_[half_][p] + tile * kTileBytes);
-    const uint8_t* from = panel + (next_.first + tile) * kTileBytes;
-    for (int i = 0; i < kTileBytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+    const int64_t panel = next_.pair.panel[p];
+    const uint8_t* at = it_.Tiles(panel, panel + next_.follow, next_.first + tile, 1, scratch_[half_][p] + tile * kTileBytes);
+    if (it_.blocks == nullptr) FetchTile<2>(at);
   }
 
   const Problem& it_;
@@ -377,7 +376,7 @@ void ManyRows(const Problem& it, int64_t panel_begin, int64_t panel_end, const T
   const int64_t rows = it.x.rows(), pairs = (panel_end - panel_begin + 1) / 2;
   const auto at = [&](int64_t i) {
     const int64_t first = i / pairs * kManyTiles, panel = panel_begin + i % pairs * 2;
-    const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
+    const int64_t count = it.Count(first, kManyTiles);
     return Stretch{{{panel, panel + 1 < panel_end ? panel + 1 : panel}}, first, count, panel + 3 < panel_end ? 2 : 0};
   };
   ForStretches(
@@ -653,7 +652,7 @@ void TileMatMulGated(const Activations& x, const PackedMat& w, int64_t panel_beg
   for (int64_t top = 0; top < x.rows(); top += kept) {
     const auto at = [&](int64_t i) {
       const int64_t first = i % stretches * kManyTiles, panel = panel_begin + i / stretches;
-      const int64_t count = it.tiles - first < kManyTiles ? it.tiles - first : kManyTiles;
+      const int64_t count = it.Count(first, kManyTiles);
       return Stretch{{{panel, panel + up}}, first, count, panel + 1 < panel_end ? 1 : 0};
     };
     ForStretches(
