@@ -4,6 +4,7 @@ SGLANG_STORM_REQUESTS says how many requests (1000), SGLANG_STORM_TIMEOUTS by ho
 
 SPDX-License-Identifier: Apache-2.0
 """
+import collections
 import os
 import pathlib
 
@@ -27,10 +28,14 @@ def test_every_client_gets_its_own_answer(server_with):
     pause = 0.05 * TIMEOUTS
     storm.run(server.url, requests=min(REQUESTS, 500), seed=1, pid=server.pid, pause=pause)
     before = rss_bytes(server.pid)
-    counts = storm.run(server.url, requests=REQUESTS, seed=2, pid=server.pid, pause=pause)
-    print(dict(counts))
-    # With the timeouts of a slow build, not every kind of them is certain.
-    missing = [what for what in EVERYTHING if not counts[what] and not (TIMEOUTS > 1 and "timeout" in what)]
+    counts = collections.Counter()
+    for seed in range(2, 8):  # one more storm while somebody's fate was missing: a fast machine may need no retraction in the first
+        counts.update(storm.run(server.url, requests=REQUESTS, seed=seed, pid=server.pid, pause=pause))
+        print(dict(counts))
+        # With the timeouts of a slow build, not every kind of them is certain.
+        missing = [what for what in EVERYTHING if not counts[what] and not (TIMEOUTS > 1 and "timeout" in what)]
+        if not missing:
+            break
     assert not missing, f"nobody had {missing}: {dict(counts)}"
     assert counts["Aborted"] + counts["Abort in waiting queue"] > 0 and counts["identical"] > REQUESTS / 20, dict(counts)
     assert rss_bytes(server.pid) - before < ALLOWED_GROWTH, (rss_bytes(server.pid) >> 20, before >> 20)
