@@ -3,8 +3,6 @@
 // slices in the thread's CPU time, each paired with one of its roof.
 //   attention_bench [table [type]]
 // SPDX-License-Identifier: Apache-2.0
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -14,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/bench_slices.h"
 #include "kernels/kernels.h"
 #include "kernels/roof.h"
 #include "tensor/buffer.h"
@@ -27,19 +26,6 @@ namespace {
 constexpr int64_t kPoolBytes = int64_t{192} << 20;
 constexpr int kSlices = 9;
 constexpr const char* kTypeNames[] = {"f32", "f16", "bf16", "fp8_e5m2", "fp8_e4m3", "int8"};
-
-template <class F>
-double Seconds(F f) {
-  timespec begin{}, end{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-  f();
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
-  return static_cast<double>(end.tv_sec - begin.tv_sec) + static_cast<double>(end.tv_nsec - begin.tv_nsec) * 1e-9;
-}
-double Median(std::vector<double>& values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 bool HasTiles() {
   for (const Kernels& table : AllKernels())

@@ -3,8 +3,6 @@
 // slices in the thread's CPU time, because a shared machine pauses; each slice is paired with one of its roof.
 //   kernels_bench [table [format]]
 // SPDX-License-Identifier: Apache-2.0
-#include <time.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -12,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/bench_slices.h"
 #include "kernels/kernels.h"
 #include "kernels/roof.h"
 #include "kernels/task_rows.h"
@@ -22,19 +21,6 @@ namespace {
 
 constexpr int64_t kBytes = int64_t{160} << 20;
 constexpr int kSlices = 9;
-
-template <class F>
-double Seconds(F f) {
-  timespec begin{}, end{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
-  f();
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
-  return static_cast<double>(end.tv_sec - begin.tv_sec) + static_cast<double>(end.tv_nsec - begin.tv_nsec) * 1e-9;
-}
-double Median(std::vector<double>& values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 // The roof of a product in `form`, GFLOP/s or GOP/s, or 0 where none fits the table.
 double Roof(std::string_view isa, Form form, const std::byte* data) {

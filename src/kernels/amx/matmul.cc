@@ -549,14 +549,14 @@ void TileMatMul(const Activations& x, const PackedMat& w, int64_t panel_begin, i
 
 namespace {
 
+// Zeros that follow the last of `width` numbers of a row of inputs, up to whole steps of 32.
+int Padding(int64_t width) { return static_cast<int>((32 - width % 32) % 32); }
+
 // silu(gate) * up of blocks of results, rounded to bf16: an aside of the product that follows.
 class GatedBlocks {
  public:
   GatedBlocks(Mat<std::byte> out, int64_t width)
-      : out_(reinterpret_cast<uint16_t*>(out.row(0))),
-        stride_(out.stride / 2),
-        up_(width / kPanel),
-        padding_(static_cast<int>((32 - width % 32) % 32)) {}
+      : out_(reinterpret_cast<uint16_t*>(out.row(0))), stride_(out.stride / 2), up_(width / kPanel), padding_(Padding(width)) {}
   // Of `rows` rows from `row` on, whose results (gate and up, kRowBlock numbers a row) are at c; in `steps` steps.
   void Add(const float* c, int64_t panel, int64_t row, int rows, int64_t steps) {
     Finish();
@@ -599,7 +599,7 @@ void GatedVectorRows(const Problem& it, int64_t panel_begin, int64_t panel_end, 
       for (int r = 0; r < rows; ++r) Store(bias == nullptr ? Zero() : Load(bias + panels[p] * kPanel), block + r * kVectorOut + p * kPanel);
     product.AddTo(block, panels, 2 * pairs, panel + 4 <= panel_end ? 2 : 0);
     for (int i = 0; i < pairs; ++i) {
-      const int padding = panel + i + 1 == up ? static_cast<int>((32 - width % 32) % 32) : 0;
+      const int padding = panel + i + 1 == up ? Padding(width) : 0;
       uint16_t* to = reinterpret_cast<uint16_t*>(out.row(0)) + (panel + i) * kPanel;
       FinishGated(block + 2 * i * kPanel, kVectorOut, rows, to, out.stride / 2, padding);
     }
