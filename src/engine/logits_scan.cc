@@ -20,11 +20,17 @@ bool HasNan(std::span<const float> values) {
   return std::any_of(values.begin(), values.end(), [](float v) { return std::isnan(v); });
 }
 
+bool NoneIn(std::span<const uint32_t> bits, size_t first, size_t words) {
+  if (first >= bits.size()) return true;
+  bits = bits.subspan(first, std::min(words, bits.size() - first));
+  return std::all_of(bits.begin(), bits.end(), [](uint32_t word) { return word == 0; });
+}
+
 }  // namespace
 
 double LogitsScan::Weight(float logit) const { return std::exp((static_cast<double>(logit) - max_) * inv_temperature_); }
 
-void LogitsScan::Scan(std::span<const float> logits, float inv_temperature) {
+void LogitsScan::Scan(std::span<const float> logits, float inv_temperature, std::span<const uint32_t> allowed) {
   const Kernels& kernel = kernels();
   logits_ = logits;
   inv_temperature_ = inv_temperature;
@@ -35,8 +41,12 @@ void LogitsScan::Scan(std::span<const float> logits, float inv_temperature) {
   sum_ = 0;
   usable_ = true;
   for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    Block block = {kMinusInfinity, 0};
+    if (!allowed.empty() && NoneIn(allowed, begin / 32, kBlock / 32)) {
+      blocks_.push_back(block);
+      continue;
+    }
     const std::span<const float> part = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
-    Block block{};
     kernel.softmax_stats(part.data(), static_cast<int64_t>(part.size()), inv_temperature, &block.max, &block.sum);
     if (!std::isfinite(block.max)) {  // all of it -inf or NaN, or a +inf: only the first is a usable row's
       if (block.max > 0 || HasNan(part)) usable_ = false;

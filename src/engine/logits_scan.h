@@ -23,7 +23,9 @@ class LogitsScan {
   static constexpr size_t kBlock = 1024;
 
   // The pass. logits must stay as they are until the next one. Weights are exp((logit - max) * inv_temperature).
-  void Scan(std::span<const float> logits, float inv_temperature);
+  // allowed: unless empty, bit t % 32 of word t / 32 is 0 only if logit t is -inf, as it is beyond the last word; what holds no 1 is not
+  // read, so that a grammar that leaves little makes the pass short.
+  void Scan(std::span<const float> logits, float inv_temperature, std::span<const uint32_t> allowed = {});
 
   bool usable() const { return usable_; }  // no NaN, no infinity but -inf, and not all of them -inf
   float max() const { return max_; }

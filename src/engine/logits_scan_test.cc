@@ -148,5 +148,39 @@ TEST(LogitsScan, RowsThatHoldNoDistribution) {
   EXPECT_FALSE(scan.usable());
 }
 
+TEST(LogitsScan, AMaskOnlySavesWork) {
+  std::mt19937 rng(11);
+  std::normal_distribution<float> normal(0, 3);
+  for (const size_t n : {1, 31, 1024, 1025, 5000, 49152})
+    for (const size_t left : {1, 3, 200}) {
+      std::vector<float> logits(n);
+      for (float& x : logits) x = normal(rng);
+      std::vector<uint32_t> allowed((n + 31) / 32);
+      for (size_t i = 0; i < left; ++i) {
+        const size_t token = rng() % n;
+        allowed[token / 32] |= uint32_t{1} << token % 32;
+      }
+      for (size_t i = 0; i < n; ++i)
+        if ((allowed[i / 32] >> i % 32 & 1) == 0) logits[i] = -kInfinity;
+      while (allowed.back() == 0) allowed.pop_back();  // what lies beyond is forbidden
+      LogitsScan plain, masked;
+      plain.Scan(logits, 0.7f);
+      masked.Scan(logits, 0.7f, allowed);
+      ASSERT_TRUE(plain.usable() && masked.usable());
+      EXPECT_EQ(plain.max(), masked.max());
+      EXPECT_EQ(plain.sum(), masked.sum());
+      for (const double u : {0.0, 0.2, 0.5, 0.9, 0.999999}) {
+        EXPECT_EQ(plain.DrawAll(u), masked.DrawAll(u));
+        EXPECT_EQ(plain.DrawFiltered({40, 0.9, 0.01}, u), masked.DrawFiltered({40, 0.9, 0.01}, u));
+      }
+      const auto likeliest = masked.Likeliest(n);
+      ASSERT_EQ(likeliest.size(), n);
+    }
+  const std::vector<float> two = {1, -kInfinity};
+  LogitsScan scan;
+  scan.Scan(two, 1, std::vector<uint32_t>{0});
+  EXPECT_FALSE(scan.usable());
+}
+
 }  // namespace
 }  // namespace sgl

@@ -2,7 +2,10 @@
 #include "engine/sampler.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/kernels.h"
@@ -37,15 +40,17 @@ void FillLogprobs(std::span<const float> logits, float inv_temperature, LogitsSc
 // Tokens without a bit become impossible.
 void Forbid(std::span<const uint32_t> allowed, std::span<float> logits) {
   constexpr float kNever = -std::numeric_limits<float>::infinity();
+  std::array<float, 32> none;
+  none.fill(kNever);
   for (size_t w = 0; w * 32 < logits.size(); ++w) {
-    const uint32_t bits = w < allowed.size() ? allowed[w] : 0;
-    if (bits == ~uint32_t{0}) continue;
     const size_t end = std::min<size_t>(32, logits.size() - w * 32);
+    uint32_t forbidden = w < allowed.size() ? ~allowed[w] : ~uint32_t{0};
+    if (end < 32) forbidden &= (uint32_t{1} << end) - 1;
     float* row = logits.data() + w * 32;
-    if (bits == 0) {
-      std::fill(row, row + end, kNever);
+    if (forbidden == ~uint32_t{0}) {
+      std::memcpy(row, none.data(), sizeof none);
     } else {
-      for (size_t i = 0; i < end; ++i) row[i] = (bits >> i & 1) != 0 ? row[i] : kNever;
+      for (; forbidden != 0; forbidden &= forbidden - 1) row[std::countr_zero(forbidden)] = kNever;
     }
   }
 }
@@ -100,9 +105,10 @@ SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t posit
   Penalise(logits, at_end);
   if (!allowed.empty()) Forbid(allowed, logits);
   if (rules_) rules_->Apply(logits);
+  const std::span<const uint32_t> mask = rules_ ? std::span<const uint32_t>() : allowed;  // rules may bring tokens back
   Choice choice;
   if (!greedy_ || wanted.logprob) {
-    scan_.Scan(logits, inv_temperature_);
+    scan_.Scan(logits, inv_temperature_, mask);
     choice.is_nan = !scan_.usable();
   }
   if (!choice.is_nan) {
@@ -112,7 +118,7 @@ SamplerState::Choice SamplerState::Sample(std::span<float> logits, int64_t posit
   }
   if (!choice.is_nan && wanted.logprob) {
     const float inv_temperature = wanted.at_temperature_1 ? 1.0F : inv_temperature_;
-    if (inv_temperature != inv_temperature_) scan_.Scan(logits, inv_temperature);
+    if (inv_temperature != inv_temperature_) scan_.Scan(logits, inv_temperature, mask);
     FillLogprobs(logits, inv_temperature, scan_, wanted, choice);
   }
   return choice;

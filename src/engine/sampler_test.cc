@@ -205,6 +205,28 @@ TEST(Sampler, MaskedTokensNeverGiveInfinity) {
   EXPECT_TRUE(std::isfinite(choice.token_ids[0].logprob));
 }
 
+TEST(Sampler, AMaskForbidsWhatItDoesNotAllow) {
+  for (const size_t n : {5, 64, 1000, 2048, 3001})
+    for (const uint32_t every : {1, 2, 31, 32, 700}) {
+      std::vector<float> logits = RandomLogits(n, every, 3);
+      std::vector<uint32_t> allowed((n + 31) / 32);
+      for (size_t i = 0; i < n; i += every) allowed[i / 32] |= uint32_t{1} << i % 32;
+      if (every > 1) logits[n - 1 - (n % every == 1 ? 1 : 0)] = std::numeric_limits<float>::quiet_NaN();  // forbidden, so nobody minds
+      std::vector<float> expected = logits;
+      for (size_t i = 0; i < n; ++i)
+        if (i % every != 0) expected[i] = -std::numeric_limits<float>::infinity();
+      std::vector<float> row = logits;
+      SamplingParams params;
+      const auto choice = SamplerState(params, 7, {}).Sample(row, 3, {}, allowed);
+      EXPECT_EQ(row, expected);
+      EXPECT_FALSE(choice.is_nan);
+      EXPECT_EQ(choice.token, SampleOnce(params, expected, 7, 3));
+      params.temperature = 0;
+      row = logits;
+      EXPECT_EQ(SamplerState(params, 7, {}).Sample(row, 3, {}, allowed).token, SampleOnce(params, expected));
+    }
+}
+
 TEST(Sampler, NanIsReported) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const double temperature : {0.0, 1.0}) {
