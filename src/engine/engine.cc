@@ -448,9 +448,7 @@ bool Engine::Impl::Step() {
   const SchedStats before = scheduler_->stats();
   const StepPlan& plan = scheduler_->Plan(clock_.Now(), ended_);
   const SchedStats after = scheduler_->stats();
-  if (after.retractions > before.retractions)
-    LOG_INFO("KV cache pool is full. Retract requests. #retracted_reqs: {}, #new_token_ratio: {:.4f} -> {:.4f}",
-             after.retractions - before.retractions, before.new_token_ratio, after.new_token_ratio);
+  LogRetractions(before, after);
   if (after.preemptions > before.preemptions)
     LOG_INFO("{} running request(s) gave way to a higher priority", after.preemptions - before.preemptions);
   End(ended_);
