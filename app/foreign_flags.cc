@@ -88,7 +88,6 @@ constexpr ForeignFlag kFlags[] = {
     // HTTP and replies.
     {"warmups", kIgnored, kOne, "", "there is one warm-up"},
     {"file-storage-path", kIgnored, kOne, "", "there is no file API"},
-    {"fastapi-root-path", kNotBuilt, kOne, "", "it serves from /"},
     {"enable-ssl-refresh", kNotBuilt, kNone, "", kNoTls},
     {"enable-http2", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},
     {"grpc-mode", kNotBuilt, kNone, "", "it speaks HTTP/1.1"},

@@ -57,6 +57,27 @@ void ApplyEnvironment(EngineConfig& engine, ApiConfig& api) {
   api.http.keep_alive_timeout = FromSeconds(env::kTimeoutKeepAlive.Get());
 }
 
+// Routes that the environment puts elsewhere.
+Status MoveRoutes(ApiConfig& api) {
+  const std::pair<const EnvStr*, const char*> movable[] = {
+      {&env::kOllamaRootRoute, "/"},         {&env::kOllamaChatRoute, "/api/chat"}, {&env::kOllamaGenerateRoute, "/api/generate"},
+      {&env::kOllamaTagsRoute, "/api/tags"}, {&env::kOllamaShowRoute, "/api/show"}, {&env::kVertexRoute, "/vertex_generate"}};
+  for (const auto& [variable, route] : movable) {
+    std::string path = variable->Get();
+    if (path == variable->info().fallback || path.empty()) continue;
+    if (path.front() != '/') return InvalidArgument(fmt::format("{}: '{}' does not begin with '/'", variable->info().name, path));
+    api.moved_routes.emplace_back(route, std::move(path));
+  }
+  return {};
+}
+
+Status CheckRootPath(std::string& path) {
+  if (!path.empty() && path.front() != '/')
+    return InvalidArgument(fmt::format("argument --fastapi-root-path: '{}' does not begin with '/'", path));
+  while (!path.empty() && path.back() == '/') path.pop_back();
+  return {};
+}
+
 void VisitModel(ServeOptions& o, Options& field) {
   EngineConfig& engine = o.engine;
   field.Group("Model and tokenizer");
@@ -98,6 +119,9 @@ void VisitHttp(ServeOptions& o, Options& field) {
   field.Group("HTTP server");
   field("host", api.http.host, "address to listen on; 0.0.0.0: every interface");
   field("port", api.http.port, "TCP port; 0: any free one");
+  field("fastapi-root-path", api.root_path,
+        "the path below which a proxy shows this server; requests may have it in front of theirs, and /openapi.json names it",
+        OptionTrait::kZeroIsUnset);
   field("api-key", api.api_key, "requests must carry it as a bearer token; unset: open to everybody who can connect", OptionTrait::kSecret,
         OptionTrait::kZeroIsUnset);
   field("admin-api-key", api.admin_api_key, "the same for administrative routes", OptionTrait::kSecret, OptionTrait::kZeroIsUnset);
@@ -265,7 +289,9 @@ Status ServeOptions::Finish() {
     api.chat_template = *std::move(text);
   }
   TRY_STATUS(FinishMetrics());
+  TRY_STATUS(CheckRootPath(api.root_path));
   ApplyEnvironment(engine, api);
+  TRY_STATUS(MoveRoutes(api));
   Result<std::vector<std::vector<int>>> cpus = ParseThreadsBind(env::kCpuOmpThreadsBind.Get(), engine.dp_size);
   if (!cpus.ok()) return std::move(cpus).error().In("SGLANG_CPU_OMP_THREADS_BIND");
   engine.cpus = *std::move(cpus);

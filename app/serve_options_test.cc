@@ -173,6 +173,18 @@ TEST(ServeOptions, EnvironmentReachesTheConfigs) {
 }
 
 // Both the structs and the registry have these defaults: neither may drift.
+TEST(ServeOptions, RoutesCanBeMoved) {
+  EXPECT_TRUE(Parsed({}).config.api.moved_routes.empty());
+  EXPECT_EQ(Parsed({"--fastapi-root-path", "/models/a/"}).config.api.root_path, "/models/a");
+  EXPECT_EQ(Parsed({"--fastapi-root-path", "/"}).config.api.root_path, "");
+  EXPECT_EQ(Parsed({"--fastapi-root-path", "a"}).error, "argument --fastapi-root-path: 'a' does not begin with '/'");
+  EnvStr::Override root(env::kOllamaRootRoute, "/"), vertex(env::kVertexRoute, "/v1/endpoints/7:predict");
+  const std::vector<std::pair<std::string, std::string>> moved = {{"/", "/"}, {"/vertex_generate", "/v1/endpoints/7:predict"}};
+  EXPECT_EQ(Parsed({}).config.api.moved_routes, moved);
+  EnvStr::Override chat(env::kOllamaChatRoute, "chat");
+  EXPECT_EQ(Parsed({}).error, "SGLANG_OLLAMA_CHAT_ROUTE: 'chat' does not begin with '/'");
+}
+
 TEST(ServeOptions, EnvironmentDefaultsAreTheStructs) {
   const Parsed p({});
   const SchedConfig fresh;

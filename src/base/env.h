@@ -118,6 +118,12 @@ using EnvTuple = EnvVar<std::vector<std::string>>;
   X(Int, OtlpBatch, "SGLANG_OTLP_EXPORTER_MAX_EXPORT_BATCH_SIZE", "64", "spans per export")                                                \
   X(Str, ProfilerDir, "SGLANG_TORCH_PROFILER_DIR", "/tmp", "where profiles go unless the request says")                                    \
   X(Str, CacheDir, "SGLANG_CACHE_DIR", "~/.cache/sglang", "where ./run keeps the downloaded default model")                                \
+  X(Str, OllamaRootRoute, "SGLANG_OLLAMA_ROOT_ROUTE", "", "where the server says that it is an Ollama, in place of what it says at /")     \
+  X(Str, OllamaChatRoute, "SGLANG_OLLAMA_CHAT_ROUTE", "/api/chat", "path of /api/chat")                                                    \
+  X(Str, OllamaGenerateRoute, "SGLANG_OLLAMA_GENERATE_ROUTE", "/api/generate", "path of /api/generate")                                    \
+  X(Str, OllamaTagsRoute, "SGLANG_OLLAMA_TAGS_ROUTE", "/api/tags", "path of /api/tags")                                                    \
+  X(Str, OllamaShowRoute, "SGLANG_OLLAMA_SHOW_ROUTE", "/api/show", "path of /api/show")                                                    \
+  X(Str, VertexRoute, "AIP_PREDICT_ROUTE", "/vertex_generate", "path of /vertex_generate, as Vertex AI sets it")                           \
   X(Bool, RunOnce, "SGLANG_RUN_ONCE", "false", "./run stops after its first answer")
 
 namespace env {

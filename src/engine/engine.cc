@@ -22,6 +22,17 @@ bool IsRidOrMember(const std::string& rid, const std::string& asked) {
   return rid.find_first_not_of("0123456789", asked.size() + 1) == std::string::npos;
 }
 
+Status CheckLength(int64_t length, int64_t logprob_start_len, const EngineInfo& info) {
+  if (length > info.max_req_input_len)
+    return InvalidArgument(
+        fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
+                    "--allow-auto-truncate.",
+                    length, info.max_req_input_len));
+  if (logprob_start_len > length)
+    return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", logprob_start_len, length));
+  return {};
+}
+
 }  // namespace
 
 Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
@@ -31,15 +42,12 @@ Result<RequestId> Engine::Impl::Submit(GenerateRequest request, Sink sink) {
     if (id < 0 || id >= loaded_.info.vocab_size)
       return InvalidArgument(fmt::format("input_ids: token id {} is outside the vocabulary [0, {}).", id, loaded_.info.vocab_size));
   const auto length = static_cast<int64_t>(request.prompt.size());
-  if (length > loaded_.info.max_req_input_len)
-    return InvalidArgument(
-        fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
-                    "--allow-auto-truncate.",
-                    length, loaded_.info.max_req_input_len));
-  if (request.logprob_start_len > length && !request.session)
-    return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
+  // A session's context comes in front of it later, and is what logprob_start_len counts from.
+  TRY_STATUS(CheckLength(length, request.session ? -1 : request.logprob_start_len, loaded_.info));
   if (request.input_embeds != nullptr && request.input_embeds->size() != request.prompt.size() * static_cast<size_t>(loaded_.info.width))
     return InvalidArgument(fmt::format("input_embeds: expected {} numbers per token.", loaded_.info.width));
+  if (request.input_embeds != nullptr && request.session)
+    return InvalidArgument("input_embeds: a session's context consists of tokens; send it without session_params.");
   for (const auto& [token, bias] : request.sampling.logit_bias)
     if (token < 0 || token >= loaded_.info.vocab_size)
       return InvalidArgument(fmt::format("logit_bias must has keys in [0, {}], got {}.", loaded_.info.vocab_size - 1, token));
@@ -100,19 +108,6 @@ bool Engine::Impl::Drain(std::chrono::milliseconds timeout) {
   return group_->rids.WaitUntilNone(timeout);
 }
 
-// Input length after a session's context was added: Submit has seen only what the client sent.
-Status CheckLength(const GenerateRequest& request, const EngineInfo& info) {
-  const auto length = static_cast<int64_t>(request.prompt.size());
-  if (length > info.max_req_input_len)
-    return InvalidArgument(
-        fmt::format("Input length ({} tokens) exceeds the maximum allowed length ({} tokens). Use a shorter input or enable "
-                    "--allow-auto-truncate.",
-                    length, info.max_req_input_len));
-  if (request.logprob_start_len > length)
-    return InvalidArgument(fmt::format("logprob_start_len ({}) is larger than the prompt ({} tokens).", request.logprob_start_len, length));
-  return {};
-}
-
 void Engine::Impl::Handle(SubmitMessage& message) {
   const EngineInfo& info = loaded_.info;
   const TimePoint now = clock_.Now();
@@ -120,13 +115,13 @@ void Engine::Impl::Handle(SubmitMessage& message) {
   Status status;
   if (message.request.session) {
     std::vector<RequestId> replaced;
-    auto joined = sessions_.Join(message.id, message.request, loaded_.tokenizer->bos, now, replaced);
-    if (joined.ok()) {
+    const int64_t logprob_start_len = message.request.logprob_start_len;
+    auto joined = sessions_.Join(message.id, message.request, loaded_.tokenizer->bos, now, replaced,
+                                 [&](int64_t length) { return CheckLength(length, logprob_start_len, info); });
+    if (joined.ok())
       node = *std::move(joined);
-      status = CheckLength(message.request, info);
-    } else {
+    else
       status = joined.error();
-    }
     for (const RequestId id : replaced)
       if (active_.contains(Index(id))) AbortOne(id);
   }
@@ -448,9 +443,7 @@ bool Engine::Impl::Step() {
   const SchedStats before = scheduler_->stats();
   const StepPlan& plan = scheduler_->Plan(clock_.Now(), ended_);
   const SchedStats after = scheduler_->stats();
-  if (after.retractions > before.retractions)
-    LOG_INFO("KV cache pool is full. Retract requests. #retracted_reqs: {}, #new_token_ratio: {:.4f} -> {:.4f}",
-             after.retractions - before.retractions, before.new_token_ratio, after.new_token_ratio);
+  LogRetractions(before, after);
   if (after.preemptions > before.preemptions)
     LOG_INFO("{} running request(s) gave way to a higher priority", after.preemptions - before.preemptions);
   End(ended_);
@@ -557,10 +550,6 @@ void Engine::Impl::WhenIdle() {
     CopyState(stats_);
   }
   was_idle_ = idle;
-  if (now - last_reap_ > std::chrono::seconds(1)) {
-    last_reap_ = now;
-    sessions_.Reap(now);
-  }
   const bool flushable = idle || (paused_ && !scheduler_->holds_pages());
   for (size_t i = 0; i < flushes_.size();) {
     if (!flushable && now < flushes_[i].deadline) {
@@ -572,6 +561,14 @@ void Engine::Impl::WhenIdle() {
     flushes_[i].done(flushable);
     flushes_.erase(flushes_.begin() + static_cast<std::ptrdiff_t>(i));
   }
+}
+
+// Now and then, however busy the engine is: contexts of sessions that are closed take memory.
+void Engine::Impl::ReapSessions() {
+  const TimePoint now = clock_.Now();
+  if (now - last_reap_ <= std::chrono::seconds(1)) return;
+  last_reap_ = now;
+  sessions_.Reap(now);
 }
 
 void Engine::Impl::RecoverFrom(const std::exception& error) {
@@ -591,6 +588,7 @@ void Engine::Impl::Main() {
       HandleInbox();
       if (paused_ && draining_.load()) Continue();  // a shutdown must not wait for somebody to call /continue_generation
       if (weights_ready_.load()) ExchangeWeights();
+      ReapSessions();
       worked = Step();
       if (!worked || !flushes_.empty()) WhenIdle();
     } catch (const std::exception& e) {

@@ -185,6 +185,7 @@ struct Engine::Impl {
   void TakeWeights(const std::shared_ptr<const Model>& model, const UpdateWeights& asked) REQUIRES(engine_thread);
   void ChangeInfo(EngineInfo info) REQUIRES(engine_thread) { info_.store(&infos_.emplace_back(std::move(info))); }
   void WhenIdle() REQUIRES(engine_thread);
+  void ReapSessions() REQUIRES(engine_thread);
   void CopyState(EngineStats& stats) REQUIRES(engine_thread);
   void PublishStats() REQUIRES(engine_thread);
 

@@ -136,6 +136,10 @@ TEST(InputEmbeds, OfTheModelItselfChangeNothing) {
   request.rid = "too few";
   request.input_embeds = std::make_shared<std::vector<float>>(3);
   EXPECT_FALSE(engine->Submit(request, [](TokenDelta) {}).ok());
+  request.rid = "in a session";
+  request.input_embeds = embeds;
+  request.session = SessionParams{.id = "s"};  // whose tokens would come in front of the vectors
+  EXPECT_NE(engine->Submit(request, [](TokenDelta) {}).error().message.find("session_params"), std::string::npos);
 }
 
 TEST(Progress, IsToldWhenAskedFor) {

@@ -12,6 +12,7 @@ namespace sgl {
 Result<std::string> Sessions::Open(const OpenSession& open, TimePoint now) {
   if (open.streaming) return InvalidArgument("streaming: this server has no streaming sessions; open the session without it.");
   if (open.timeout_s && !(*open.timeout_s > 0)) return InvalidArgument("timeout: must be a number of seconds above 0.");
+  if (sessions_.size() >= kMostSessions || sessions_.contains(open.session_id)) Reap(now);
   if (sessions_.size() >= kMostSessions)
     return InvalidArgument(fmt::format("There are {} open sessions already; close some, or open them with a timeout.", kMostSessions));
   std::string id = open.session_id;
@@ -38,13 +39,18 @@ void Sessions::Close(const std::string& id) {
   sessions_.erase(found);
 }
 
+// Idle is who has no unfinished request; since the last one ended.
+bool Sessions::IsExpired(const Session& session, TimePoint now) {
+  if (!session.timeout_s || Seconds(now - session.used) <= *session.timeout_s) return false;
+  return std::all_of(session.nodes.begin(), session.nodes.end(), [&](const auto& entry) {
+    return entry.second->finished && Seconds(now - entry.second->finished_at) > *session.timeout_s;
+  });
+}
+
 void Sessions::Reap(TimePoint now) {
   for (auto it = sessions_.begin(); it != sessions_.end();) {
-    Session& session = it->second;
-    const bool busy = std::any_of(session.nodes.begin(), session.nodes.end(), [](const auto& entry) { return !entry.second->finished; });
-    if (busy) session.used = now;
-    const bool expired = session.timeout_s && Seconds(now - session.used) > *session.timeout_s;
-    if (expired) Forget(session);
+    const bool expired = IsExpired(it->second, now);
+    if (expired) Forget(it->second);
     it = expired ? sessions_.erase(it) : std::next(it);
   }
 }
@@ -68,10 +74,11 @@ void Sessions::Drop(Session& session, const SessionNode* above, std::vector<Requ
 }
 
 Result<std::shared_ptr<SessionNode>> Sessions::Join(RequestId id, GenerateRequest& request, std::optional<TokenId> bos, TimePoint now,
-                                                    std::vector<RequestId>& abort) {
+                                                    std::vector<RequestId>& abort, const std::function<Status(int64_t)>& check) {
   const SessionParams& params = *request.session;
   const auto found = sessions_.find(params.id);
-  if (found == sessions_.end()) return InvalidArgument(fmt::format("Invalid request: session id {} does not exist", params.id));
+  if (found == sessions_.end() || IsExpired(found->second, now))
+    return InvalidArgument(fmt::format("Invalid request: session id {} does not exist", params.id));
   Session& session = found->second;
   session.used = now;
 
@@ -97,6 +104,7 @@ Result<std::shared_ptr<SessionNode>> Sessions::Join(RequestId id, GenerateReques
   if (session.capacity > 0 && static_cast<int64_t>(tokens.size()) > session.capacity)
     return InvalidArgument(
         fmt::format("The context ({} tokens) is larger than the session's capacity_of_str_len ({}).", tokens.size(), session.capacity));
+  TRY_STATUS(check(static_cast<int64_t>(tokens.size())));
   if (tokens_ + tokens.size() > kMostTokens) return InvalidArgument("The open sessions hold too many tokens; close some.");
 
   if (params.replace) {

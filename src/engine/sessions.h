@@ -2,6 +2,7 @@
 // radix tree has them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -20,6 +21,7 @@ struct SessionNode {
   RequestId id{};
   std::vector<TokenId> prompt, output;
   bool finished = false;
+  TimePoint finished_at{};
   std::weak_ptr<SessionNode> parent;  // in the same session
 };
 
@@ -29,15 +31,16 @@ class Sessions {
   static constexpr size_t kMostSessions = 4096;
   static constexpr size_t kMostTokens = size_t{1} << 26;  // in the contexts of all sessions
 
+  // A session that has been idle for longer than its timeout is closed, whether Reap has come round or not.
   Result<std::string> Open(const OpenSession& open, TimePoint now);
   void Close(const std::string& id);
-  void Reap(TimePoint now);  // closes what has been idle for longer than its timeout
+  void Reap(TimePoint now);  // forgets those
 
   // Puts the context in front of request.prompt and adds the request to its session. `abort` gets unfinished requests that it replaces;
-  // they must be aborted. bos: dropped from the head of what is appended. Errors: no such session, no such request, not finished yet,
-  // too long for the session.
+  // they must be aborted. bos: dropped from the head of what is appended. check: may the whole have so many tokens? Errors, which leave the
+  // session as it was: no such session, no such request, not finished yet, too long for the session, what check says.
   Result<std::shared_ptr<SessionNode>> Join(RequestId id, GenerateRequest& request, std::optional<TokenId> bos, TimePoint now,
-                                            std::vector<RequestId>& abort);
+                                            std::vector<RequestId>& abort, const std::function<Status(int64_t)>& check);
 
   size_t size() const { return sessions_.size(); }
 
@@ -48,6 +51,7 @@ class Sessions {
     TimePoint used{};
     std::unordered_map<std::string, std::shared_ptr<SessionNode>> nodes;  // by rid
   };
+  static bool IsExpired(const Session& session, TimePoint now);
   void Drop(Session& session, const SessionNode* above, std::vector<RequestId>& abort);
   void Forget(const Session& session);
 

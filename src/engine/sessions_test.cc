@@ -28,7 +28,7 @@ class Client {
     if (params.id.empty()) params.id = "s";
     request.session = std::move(params);
     aborted.clear();
-    auto joined = sessions.Join(RequestId{++last_}, request, kBos, now, aborted);
+    auto joined = sessions.Join(RequestId{++last_}, request, kBos, now, aborted, check);
     error = joined.ok() ? "" : joined.error().message;
     if (!joined.ok()) return {};
     node = *joined;
@@ -37,7 +37,9 @@ class Client {
   void Finish(Tokens output) {
     node->output = std::move(output);
     node->finished = true;
+    node->finished_at = now;
   }
+  std::function<Status(int64_t)> check = [](int64_t) { return Status(); };
   std::string error;
   std::shared_ptr<SessionNode> node;
 
@@ -146,6 +148,55 @@ TEST(Sessions, IdleOnesTimeOut) {
   c.now += std::chrono::seconds(1);
   c.sessions.Reap(c.now);
   EXPECT_EQ(c.sessions.size(), 1u);
+}
+
+// Nobody has to wait for Reap, which comes round once a second.
+TEST(Sessions, AreClosedAsSoonAsTheirTimeIsUp) {
+  Client c;
+  c.Open({.session_id = "s", .timeout_s = 5.0});
+  c.Join("a", {1}, {});
+  c.now += std::chrono::seconds(100);
+  c.Finish({2});
+  c.now += std::chrono::seconds(5);
+  EXPECT_EQ(c.Join("b", {3}, On("a")), (Tokens{1, 2, 3})) << "idle since the request ended, not since it came";
+  c.now += std::chrono::seconds(6);
+  EXPECT_EQ(c.Join("c", {4}, On("a")), (Tokens{1, 2, 4})) << "b is running";
+  c.Finish({});
+  c.now += std::chrono::seconds(6);
+  c.Join("d", {4}, On("a"));
+  EXPECT_EQ(c.error, "") << "b still is";
+}
+
+TEST(Sessions, AnExpiredOneIsGone) {
+  Client c;
+  c.Open({.session_id = "s", .timeout_s = 5.0});
+  c.Join("a", {1}, {});
+  c.Finish({2});
+  c.now += std::chrono::seconds(6);
+  c.Join("b", {3}, On("a"));
+  EXPECT_EQ(c.error, "Invalid request: session id s does not exist");
+  EXPECT_EQ(c.Open({.session_id = "s", .timeout_s = 5.0}), "s") << "its name is free again";
+  c.Join("b", {3}, On("a"));
+  EXPECT_NE(c.error, "");
+}
+
+// Too long for the model: nothing that it would have replaced is aborted or forgotten.
+TEST(Sessions, WhatTheEngineRefusesChangesNothing) {
+  Client c;
+  c.Open();
+  c.Join("a", {1, 2, 3}, {});
+  c.Finish({4});
+  c.Join("b", {5}, On("a"));
+  c.check = [](int64_t tokens) { return tokens > 5 ? Status(InvalidArgument("too long")) : Status(); };
+  SessionParams replace = On("a");
+  replace.replace = true;
+  c.Join("c", {6, 7}, replace);
+  EXPECT_EQ(c.error, "too long");
+  EXPECT_TRUE(c.aborted.empty());
+  c.Join("d", {6, 7}, On("c"));
+  EXPECT_EQ(c.error, "Invalid request session id: it has no request c");
+  EXPECT_EQ(c.Join("c", {6}, replace), (Tokens{1, 2, 3, 4, 6}));
+  EXPECT_EQ(c.aborted, (std::vector<RequestId>{RequestId{2}}));
 }
 
 TEST(Sessions, Limits) {

@@ -42,4 +42,14 @@ void StepLog::Record(const StepPlan& plan, const SchedStats& stats, TimePoint be
   decoded_ = 0;
 }
 
+void LogRetractions(const SchedStats& before, const SchedStats& after) {
+  const int64_t count = after.retractions - before.retractions, gain = after.retraction_gain - before.retraction_gain;
+  if (count == 0) return;
+  if (after.test_retractions - before.test_retractions == count)
+    LOG_WARNING("Testing retraction. #retracted_reqs: {}, #new_tokens_gained: {}", count, gain);
+  else
+    LOG_WARNING("KV cache pool is full. Retract requests. #retracted_reqs: {}, #new_tokens_gained: {}, #new_token_ratio: {:.4f} -> {:.4f}",
+                count, gain, before.new_token_ratio, after.new_token_ratio);
+}
+
 }  // namespace sgl

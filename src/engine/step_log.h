@@ -23,4 +23,7 @@ class StepLog {
   double throughput_ = 0;
 };
 
+// A warning if the scheduler retracted requests between the two.
+void LogRetractions(const SchedStats& before, const SchedStats& after);
+
 }  // namespace sgl

@@ -39,5 +39,22 @@ TEST(StepLog, LinesAreSGLangs) {
   EXPECT_NE(Logged(numbered, false).find("Decode batch [3], #running-req"), std::string::npos);
 }
 
+TEST(StepLog, RetractionsAreWarnings) {
+  SetLogLevel(LogLevel::kWarning);
+  const auto logged = [](const SchedStats& after) {
+    testing::internal::CaptureStderr();
+    LogRetractions({.retractions = 1, .test_retractions = 1, .retraction_gain = 4, .new_token_ratio = 0.4}, after);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_NE(logged({.retractions = 3, .test_retractions = 1, .retraction_gain = 36, .new_token_ratio = 0.5123})
+                .find("KV cache pool is full. Retract requests. #retracted_reqs: 2, #new_tokens_gained: 32, #new_token_ratio: 0.4000 -> "
+                      "0.5123\n"),
+            std::string::npos);
+  EXPECT_NE(logged({.retractions = 2, .test_retractions = 2, .retraction_gain = 20, .new_token_ratio = 0.5})
+                .find("Testing retraction. #retracted_reqs: 1, #new_tokens_gained: 16\n"),
+            std::string::npos);
+  EXPECT_EQ(logged({.retractions = 1, .test_retractions = 1, .retraction_gain = 4, .new_token_ratio = 0.3}), "");
+}
+
 }  // namespace
 }  // namespace sgl

@@ -268,13 +268,15 @@ bool Scheduler::Impl::MakeRoomForDecode(TimePoint now, std::vector<Ended>& ended
   const auto interval = static_cast<uint64_t>(std::max(config.test_retract_interval, 0));
   bool forced = interval > 0 && steps % interval == 0 && running.size() > 1;
   bool retracted = false;
-  while (forced || std::count_if(running.begin(), running.end(), needs_page) > room_pages()) {
+  for (;;) {
+    const bool out_of_memory = std::count_if(running.begin(), running.end(), needs_page) > room_pages();
+    if (!forced && !out_of_memory) break;
     if (running.size() > 1 || partial != nullptr) {
       LiveRequest* victim = *std::min_element(running.begin(), running.end(), goes_before);
       // Without mixing a partial request is here only if it was aborted since the last Sweep: it will not miss its pages.
       if (partial != nullptr && (partial->pending || goes_before(partial, victim))) victim = partial;
-      Retract(*victim, now);
-      ++retractions;
+      RetractForMemory(*victim, now);
+      test_retractions += forced && !out_of_memory;
       retracted = true;
       forced = false;
       continue;

@@ -74,7 +74,7 @@ struct Scheduler::Impl {
   int pending_aborts = 0;
   TimePoint oldest_queued = TimePoint::max();  // nobody has waited longer (a bound, refreshed by scans)
   uint64_t arrivals = 0;
-  int64_t retractions = 0, preemptions = 0;
+  int64_t retractions = 0, test_retractions = 0, retraction_gain = 0, preemptions = 0;
   int max_running;
   double ratio;             // share of the remaining max_new_tokens that running requests are assumed to need
   bool batch_full = false;  // the last attempt to admit hit a limit, and nobody has left since
@@ -101,6 +101,7 @@ struct Scheduler::Impl {
   void Release(LiveRequest& r, bool insert);
   void Share(LiveRequest& r);
   void Retract(LiveRequest& r, TimePoint now);
+  void RetractForMemory(LiveRequest& r, TimePoint now);
   void CloseStep();
   void End(LiveRequest& r, Finish finish, std::vector<Ended>& ended, bool insert = true);
   void ForgetEnded();

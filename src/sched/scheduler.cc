@@ -151,6 +151,14 @@ void Scheduler::Impl::Retract(LiveRequest& r, TimePoint now) {
   Enqueue(r, now);
 }
 
+// The same for the sake of its pages, which is counted.
+void Scheduler::Impl::RetractForMemory(LiveRequest& r, TimePoint now) {
+  const int64_t before = room_pages();
+  Retract(r, now);
+  ++retractions;
+  retraction_gain += (room_pages() - before) * page_size();
+}
+
 // The one end of every request. It stays in the lists, marked, until ForgetEnded. insert: what is computed may serve others.
 void Scheduler::Impl::End(LiveRequest& r, Finish finish, std::vector<Ended>& ended, bool insert) {
   CHECK(r.stage != Stage::kEnded && "ended twice");
@@ -277,12 +285,8 @@ std::vector<Ended> Scheduler::SweepAborts() {
 void Scheduler::RetractAll(TimePoint now) {
   Impl& m = *impl_;
   CHECK(!m.in_flight && "RetractAll between Plan and Commit");
-  const auto retract = [&](LiveRequest* r) {
-    m.Retract(*r, now);
-    ++m.retractions;
-  };
-  if (m.partial != nullptr) retract(m.partial);
-  while (!m.running.empty()) retract(m.running.back());
+  if (m.partial != nullptr) m.RetractForMemory(*m.partial, now);
+  while (!m.running.empty()) m.RetractForMemory(*m.running.back(), now);
 }
 
 // Takes one computed row; sampled is nullptr for a chunk with more to come. The finish, if the request ends here.
@@ -378,6 +382,8 @@ SchedStats Scheduler::stats() const {
   s.total_tokens = int64_t{m.cache.total_pages()} * m.page_size();
   s.used_tokens = s.total_tokens - m.room_pages() * m.page_size();
   s.retractions = m.retractions;
+  s.test_retractions = m.test_retractions;
+  s.retraction_gain = m.retraction_gain;
   s.preemptions = m.preemptions;
   s.new_token_ratio = m.ratio;
   return s;

@@ -100,7 +100,9 @@ struct SchedStats {
   int64_t waiting_tokens = 0;                 // prompts, and outputs so far, of those that wait
   int64_t pending_tokens = 0;                 // waiting_tokens, and what the next steps will compute of a prompt under way
   int64_t used_tokens = 0, total_tokens = 0;  // used = total - free - evictable
-  int64_t retractions = 0;                    // for want of memory, by Retract and for tests
+  int64_t retractions = 0;                    // for want of memory, by RetractAll and for tests
+  int64_t test_retractions = 0;               // of those: only because test_retract_interval asks for it
+  int64_t retraction_gain = 0;                // tokens of KV cache that they made available
   int64_t preemptions = 0;                    // for somebody with a higher priority
   double new_token_ratio = 0;
 };

@@ -43,6 +43,32 @@ std::vector<Ended> Step(Scheduler& sched, TimePoint now = {}) {
   return ended;
 }
 
+// What a retraction frees: the request's own pages, and those of the tree that only it kept from being evicted.
+TEST(Scheduler, CountsWhatRetractionsMakeAvailable) {
+  KvCache cache(6, 4, true);
+  SchedConfig config = Config();
+  config.clip_max_new_tokens = 1;  // lets more in than memory can hold
+  Scheduler sched(config, cache);
+  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 4), 15), {}).ok());
+  ASSERT_TRUE(sched.Add(Request(2, Tokens(100, 6), 15), {}).ok());
+  for (int i = 0; i < 12 && sched.stats().retractions == 0; ++i) Step(sched);
+  EXPECT_EQ(sched.stats().retractions, 1);
+  EXPECT_EQ(sched.stats().retraction_gain, 12) << "the longer prompt goes, with three pages of four tokens";
+  EXPECT_EQ(sched.stats().test_retractions, 0);
+}
+
+TEST(Scheduler, RetractionsForTestsAreCountedApart) {
+  KvCache cache(100, 4, true);
+  SchedConfig config = Config();
+  config.test_retract_interval = 2;
+  Scheduler sched(config, cache);
+  ASSERT_TRUE(sched.Add(Request(1, Tokens(0, 4), 12), {}).ok());
+  ASSERT_TRUE(sched.Add(Request(2, Tokens(100, 4), 12), {}).ok());
+  for (int i = 0; i < 3; ++i) Step(sched);
+  EXPECT_EQ(sched.stats().retractions, 1);
+  EXPECT_EQ(sched.stats().test_retractions, 1);
+}
+
 TEST(Scheduler, RefusesWhatCanNeverRun) {
   KvCache cache(4, 4, true);
   Scheduler sched(Config(), cache);

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -18,6 +20,9 @@ namespace sgl {
 
 struct ApiConfig {
   HttpServerConfig http;
+  std::string root_path;  // "/x": requests may have it in front of their path; "": none
+  // {a path of the route table, where it is instead}. With one for "/" the server says there that it is an Ollama.
+  std::vector<std::pair<std::string, std::string>> moved_routes;
   std::string api_key;  // "": open
   std::string admin_api_key;
   std::string chat_template;                // text of --chat-template, or the name of an encoder; "": the model's

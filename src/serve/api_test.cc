@@ -51,6 +51,31 @@ TEST(Prompts, EveryRouteUsesTheCacheOfPrompts) {
   }
 }
 
+// With --allow-auto-truncate a prompt that is too long loses its end, whoever asks. (Not for /v1/rerank: there the end is the question.)
+TEST(Prompts, AreCutWhereTheServerMay) {
+  const std::pair<const char*, std::string> cases[] = {
+      {"/generate", R"({"text":"%"})"},
+      {"/v1/completions", R"({"prompt":"%"})"},
+      {"/v1/embeddings", R"({"input":"%"})"},
+      {"/encode", R"({"text":"%"})"},
+      {"/api/generate", R"({"model":"m","prompt":"%","raw":true})"},
+      {"/api/embed", R"({"input":"%"})"},
+      {"/v1/score", R"({"query":"%","items":["a"],"label_token_ids":[1]})"},
+  };
+  for (const auto& [path, body] : cases) {
+    std::string filled = body;
+    filled.replace(body.find('%'), 1, std::string(3000, 'x'));
+    ApiConfig config;
+    config.is_embedding = true;
+    EXPECT_EQ(FakeServer(config).Post(path, filled)->status, 400) << path;
+    config.auto_truncate = true;
+    FakeServer server(config);
+    server.Post(path, filled);
+    ASSERT_EQ(server.backend.accepted.size(), 1U) << path;
+    EXPECT_EQ(server.backend.accepted[0].request.prompt.size(), 1994U) << path;
+  }
+}
+
 TEST(Responses, GoOnFromAStoredAnswer) {
   FakeServer server;
   const auto first = server.Post("/v1/responses", R"({"input":"one","instructions":"be brief","request_id":"a"})");

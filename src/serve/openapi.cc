@@ -62,12 +62,13 @@ Json OpenApi(const ApiContext& context) {
       std::transform(method.begin(), method.end(), method.begin(), [](char c) { return static_cast<char>(c - 'A' + 'a'); });
       item.Set(method, Operation(route, method));
     }
-    paths.Set(PathTemplate(route.path), std::move(item));
+    paths.Set(PathTemplate(MovedTo(context.config, route.path)), std::move(item));
   }
   Json schemes;
   for (const char* name : {"api_key", "admin_api_key"}) schemes.Set(name, Json().Set("type", "http").Set("scheme", "bearer"));
   Json out;
   out.Set("openapi", "3.1.0").Set("info", Json().Set("title", "sglang.cpp").Set("version", context.config.version));
+  if (const std::string& root = context.config.root_path; !root.empty()) out.Set("servers", Json::Array{Json().Set("url", root)});
   out.Set("paths", std::move(paths)).Set("components", Json().Set("securitySchemes", std::move(schemes)));
   return out;
 }

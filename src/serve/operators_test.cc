@@ -451,6 +451,40 @@ TEST(Progress, AHeaderAsksForIt) {
   EXPECT_EQ(reply->events()[0], R"(: progress {"index":0,"computed_tokens":2,"prompt_tokens":3})");
 }
 
+TEST(RootPath, MayBeInFrontOfEveryPath) {
+  ApiConfig config;
+  config.root_path = "/models/a";
+  config.api_key = "k";
+  FakeServer server(config);
+  const auto get = [&](std::string path) { return server.Handle({"GET", std::move(path), "", {{"authorization", "Bearer k"}}, ""}); };
+  for (const char* path : {"/models/a/v1/models/org%2Ftoy", "/v1/models/org%2Ftoy"}) EXPECT_EQ(get(path)->status, 200) << path;
+  for (const char* path : {"/models/a", "/models/a/", "/"}) EXPECT_EQ(get(path)->body, R"("SGLang is running")") << path;
+  for (const char* path : {"/models/ab", "/models", "/models/a/models/a"}) EXPECT_EQ(get(path)->status, 404) << path;
+  EXPECT_EQ(get("/models/a/v1/responses/x")->body, get("/v1/responses/x")->body);
+  EXPECT_EQ(get("/models/a/v1/realtime")->body, get("/v1/realtime")->body);
+  EXPECT_EQ(server.Get("/models/a/v1/models")->status, 401) << "a key is asked for there, too";
+  EXPECT_NE(server.Get("/models/a/health")->status, 401) << "and not here";
+  EXPECT_NE(get("/models/a/openapi.json")->body.find(R"("servers":[{"url":"/models/a"}])"), std::string::npos);
+}
+
+TEST(MovedRoutes, AreWhereTheyAreToldToBeAndNowhereElse) {
+  ApiConfig config;
+  config.moved_routes = {{"/", "/ollama"}, {"/api/tags", "/ollama/tags"}, {"/vertex_generate", "/v1/endpoints/7:predict"}};
+  FakeServer server(config);
+  EXPECT_EQ(server.Get("/ollama")->body, R"("Ollama is running")");
+  EXPECT_EQ(server.Get("/ollama/tags")->status, 200);
+  EXPECT_EQ(server.Get("/api/ps")->status, 200) << "not moved";
+  EXPECT_EQ(server.Get("/v1/endpoints/7:predict")->status, 405) << "POST only, as ever";
+  for (const char* path : {"/", "/api/tags", "/vertex_generate"}) EXPECT_EQ(server.Get(path)->status, 404) << path;
+  const Result<Json> document = ParseJson(server.Get("/openapi.json")->body);
+  ASSERT_TRUE(document.ok());
+  EXPECT_TRUE((*document)["paths"]["/ollama/tags"].is_object());
+  EXPECT_TRUE((*document)["paths"]["/api/tags"].is_null());
+
+  config.moved_routes = {{"/", "/"}};
+  EXPECT_EQ(FakeServer(config).Get("/")->body, R"("Ollama is running")");
+}
+
 TEST(OpenApiDocument, HasEveryRouteAndItsFields) {
   FakeServer server(WithMetrics());
   const Result<Json> document = ParseJson(server.Get("/openapi.json")->body);

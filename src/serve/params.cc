@@ -197,7 +197,8 @@ Status CheckRequest(const GenerateRequest& request, const EngineInfo& info) {
   if (request.prompt.empty()) return InvalidArgument("The prompt has no tokens.");
   if (request.logprob_start_len < -1)
     return InvalidArgument(fmt::format("logprob_start_len must be at least -1, got {}.", request.logprob_start_len));
-  if (request.logprob_start_len > prompt_tokens)
+  // A session's context, which only the engine knows, comes in front of the prompt.
+  if (request.logprob_start_len > prompt_tokens && !request.session)
     return InvalidArgument(
         fmt::format("logprob_start_len ({}) is higher than the number of input tokens ({}).", request.logprob_start_len, prompt_tokens));
   if (request.top_logprobs_num < 0 || request.top_logprobs_num > info.vocab_size)

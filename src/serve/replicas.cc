@@ -54,6 +54,8 @@ EngineStats Sum(const std::vector<EngineStats>& stats) {
     sum.sched.used_tokens += it->sched.used_tokens;
     sum.sched.total_tokens += it->sched.total_tokens;
     sum.sched.retractions += it->sched.retractions;
+    sum.sched.test_retractions += it->sched.test_retractions;
+    sum.sched.retraction_gain += it->sched.retraction_gain;
     sum.sched.preemptions += it->sched.preemptions;
     sum.last_gen_throughput += it->last_gen_throughput;
     sum.tokens_produced += it->tokens_produced;

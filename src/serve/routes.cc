@@ -123,21 +123,28 @@ bool Lists(std::string_view methods, std::string_view method) {
   return false;
 }
 
-const Route* FindRoute(std::string_view path) {
+const Route* InTable(std::string_view path) {
   for (const Route& route : kRoutes)
     if (Matches(route, path)) return &route;
   return nullptr;
 }
 
+const Route* FindRoute(const ApiConfig& config, std::string_view path) {
+  for (const auto& [from, to] : config.moved_routes)
+    if (path == to) return InTable(from);
+  const Route* route = InTable(path);
+  return route != nullptr && MovedTo(config, route->path) == route->path ? route : nullptr;
+}
+
 bool StartsWith(std::string_view text, std::string_view start) { return text.substr(0, start.size()) == start; }
 
-bool Authorised(const ApiContext& context, const HttpRequest& request, const Route* route) {
-  if (request.method == "OPTIONS" || StartsWith(request.path, "/health") || StartsWith(request.path, "/metrics")) return true;
+bool Authorised(const ApiContext& context, const HttpRequest& request, std::string_view path, const Route* route) {
+  if (request.method == "OPTIONS" || StartsWith(path, "/health") || StartsWith(path, "/metrics")) return true;
   const AuthLevel level = route != nullptr ? route->auth : AuthLevel::kNormal;  // a stranger does not learn which routes exist
   const RequiredKey required = KeyFor(level, context.config.api_key, context.config.admin_api_key);
   if (MayPass(required, FindHeader(request, "authorization"))) return true;
   // Anthropic's clients have a header of their own.
-  return StartsWith(request.path, "/v1/messages") && MayPass(required, "Bearer " + std::string(FindHeader(request, "x-api-key")));
+  return StartsWith(path, "/v1/messages") && MayPass(required, "Bearer " + std::string(FindHeader(request, "x-api-key")));
 }
 
 std::string CommaSeparated(std::string_view methods) {
@@ -148,13 +155,28 @@ std::string CommaSeparated(std::string_view methods) {
 
 }  // namespace
 
+std::string_view MovedTo(const ApiConfig& config, std::string_view path) {
+  for (const auto& [from, to] : config.moved_routes)
+    if (from == path) return to;
+  return path;
+}
+
+// A proxy in front of the server may have taken root_path off, or not: both work.
+std::string_view LocalPath(const ApiConfig& config, std::string_view path) {
+  const std::string& root = config.root_path;
+  if (root.empty() || !StartsWith(path, root)) return path;
+  if (path.size() == root.size()) return "/";
+  return path[root.size()] == '/' ? path.substr(root.size()) : path;
+}
+
 std::span<const Route> Routes() { return kRoutes; }
 
 void Dispatch(ApiContext& context, const Exchange& received) {
-  const Route* route = FindRoute(received->request().path);
+  const std::string_view path = LocalPath(context.config, received->request().path);
+  const Route* route = FindRoute(context.config, path);
   const Exchange exchange = Observe(context, received, route != nullptr ? std::string(route->path) : "unknown");
   const HttpRequest& request = exchange->request();
-  if (!Authorised(context, request, route)) return SendJson(*exchange, 401, R"({"error":"Unauthorized"})");
+  if (!Authorised(context, request, path, route)) return SendJson(*exchange, 401, R"({"error":"Unauthorized"})");
   if (route == nullptr) return SendError(*exchange, HttpErrorReply(404, "Not Found"));
   if (!Lists(route->methods, request.method))
     return SendError(*exchange, HttpErrorReply(405, "Method Not Allowed"), {{"allow", CommaSeparated(route->methods)}});

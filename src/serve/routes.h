@@ -25,6 +25,10 @@ struct Route {
 };
 
 std::span<const Route> Routes();
+// Where `config` puts a path of the table.
+std::string_view MovedTo(const ApiConfig& config, std::string_view path);
+// A path that was asked for, without config.root_path.
+std::string_view LocalPath(const ApiConfig& config, std::string_view path);
 
 // The API as an OpenAPI 3.1 document: made of the route table and of the tables that read the bodies.
 Json OpenApi(const ApiContext& context);

@@ -351,6 +351,28 @@ def test_replicas_share_the_work(tiny):
         assert again["weight_version"] == "v2" and again["cached_tokens"] == 0 and again["dp_rank"] == rank
 
 
+def test_limits_that_change_while_it_runs_hold_for_each_replica(tiny):
+    api = tiny("--dp-size", "2", "--threads", "1", "--max-running-requests", "8")
+
+    def limit(most):
+        return {"server_args": {"pp_max_micro_batch_size": most}}
+
+    def wait_loads(*expected):
+        def now():
+            return [(load["num_running_reqs"], load["num_waiting_reqs"]) for load in api.get("/v1/loads").json()["loads"]]
+        wait_for(lambda: now() == list(expected), f"{expected}, not {now()}")
+
+    assert "[1, 4]" in api.refused("/set_internal_state", limit(5)), "eight are dealt out to two"
+    assert api.post_ok("/set_internal_state", limit(1)) == [True, True]
+    slow(api)
+    with together(api, [body(ids(i, 8), 1500, routed_dp_rank=i % 2) for i in range(4)]) as replies:
+        wait_loads((1, 1), (1, 1))
+        assert api.post_ok("/set_internal_state", limit(4)) == [True, True]
+        wait_loads((2, 0), (2, 0))
+        assert api.post("/abort_request", json={"abort_all": True}).status_code == 200
+        assert all(finish(reply.result().json())["message"] == "Aborted" for reply in replies)
+
+
 def test_the_lighter_replica_gets_the_request(tiny):
     api = tiny("--dp-size", "2", "--threads", "1", "--load-balance-method", "total_tokens")
     slow(api)

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/api/handlers.h"
 #include "serve/reply.h"
+#include "serve/routes.h"
 
 namespace sgl {
 namespace {
@@ -41,11 +42,11 @@ constexpr Absent kAbsent[] = {
 
 }  // namespace
 
-void HandleAbsent(ApiContext&, const Exchange& exchange) {
-  const std::string& path = exchange->request().path;
+void HandleAbsent(ApiContext& context, const Exchange& exchange) {
+  const std::string_view path = LocalPath(context.config, exchange->request().path);
   for (const Absent& absent : kAbsent) {
     if (absent.path != path) continue;
-    const std::string message = path + " is not supported by this server: " + std::string(absent.why) + ".";
+    const std::string message = std::string(path) + " is not supported by this server: " + std::string(absent.why) + ".";
     return SendError(*exchange, FromError(InvalidArgument(message), ErrorStyle::kNative));
   }
   SendError(*exchange, HttpErrorReply(404, "Not Found"));

@@ -11,6 +11,7 @@
 #include "serve/api/prompts.h"
 #include "serve/describe.h"
 #include "serve/json_reader.h"
+#include "serve/params.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -34,6 +35,10 @@ Result<GenerateRequest> Plan(const EmbedBody& body, size_t i, std::string_view n
   } else {
     TRY(request.prompt, CheckTokenIds(body.input.ids[i], info.vocab_size, name));
     if (request.prompt.empty()) return InvalidArgument(fmt::format("{}: list number {} is empty.", name, i));
+  }
+  if (context.config.auto_truncate) {
+    SamplingAsked nothing;
+    FitLengths(info, request.prompt, nothing);
   }
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length > info.max_req_input_len)

@@ -172,8 +172,10 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
     request.top_logprobs_num = body.top_logprobs_num.at(i, 0);
     TRY(request.token_ids_logprob, CheckTokenIds(body.token_ids_logprob.at(i, {}), info.vocab_size, "token_ids_logprob"));
   }
+  if (body.session.set) request.session = body.session.at(i, {});
   TRY_STATUS(CheckRequest(request, info));
-  if (request.logprob_start_len == static_cast<int64_t>(request.prompt.size())) request.logprob_start_len = -1;  // nothing of the prompt
+  if (!request.session && request.logprob_start_len == static_cast<int64_t>(request.prompt.size()))
+    request.logprob_start_len = -1;  // nothing of the prompt
   TRY_STATUS(ApplySpecials({body.return_hidden_states.at(i, false), body.custom_logit_processor.at(i, "")}, asked.custom_params, context,
                            request));
   SetThinking(MakeRawFormat(BeginsAsReasoning(body, request, context), context), context, request);
@@ -181,7 +183,6 @@ Result<PromptPlan> PlanPrompt(const GenerateBody& body, size_t i, ApiContext& co
   request.progress = body.stream && body.include_progress;
   request.priority = body.priority;
   request.routing_key = body.routing_key;
-  if (body.session.set) request.session = body.session.at(i, {});
   plan.rids = Rids(body, i, static_cast<size_t>(request.sampling.n), context);
   return plan;
 }

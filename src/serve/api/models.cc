@@ -1,7 +1,10 @@
 // What the server says about itself: models and arguments.
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "serve/api/handlers.h"
 #include "serve/reply.h"
+#include "serve/routes.h"
 
 namespace sgl {
 namespace {
@@ -35,7 +38,11 @@ Json ServerArgs(const ApiContext& context) {
 
 }  // namespace
 
-void HandleRoot(ApiContext&, const Exchange& exchange) { SendJson(*exchange, 200, R"("SGLang is running")"); }
+void HandleRoot(ApiContext& context, const Exchange& exchange) {
+  const auto& moved = context.config.moved_routes;
+  const bool ollama = std::any_of(moved.begin(), moved.end(), [](const auto& route) { return route.first == "/"; });
+  SendJson(*exchange, 200, ollama ? R"("Ollama is running")" : R"("SGLang is running")");
+}
 
 void HandleModels(ApiContext& context, const Exchange& exchange) {
   Json list;
@@ -45,7 +52,7 @@ void HandleModels(ApiContext& context, const Exchange& exchange) {
 
 void HandleModel(ApiContext& context, const Exchange& exchange) {
   constexpr std::string_view kPrefix = "/v1/models/";
-  const std::string id = PercentDecode(std::string_view(exchange->request().path).substr(kPrefix.size()), false);
+  const std::string id = PercentDecode(LocalPath(context.config, exchange->request().path).substr(kPrefix.size()), false);
   if (id == ServedName(context.backend.info())) return SendJson(*exchange, 200, DumpJson(ModelCard(context)));
   Json error;
   error.Set("message", "The model '" + id + "' does not exist").Set("type", "invalid_request_error");

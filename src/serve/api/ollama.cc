@@ -214,6 +214,7 @@ Result<ChatPlan> PlanRaw(OllamaBody body, ApiContext& context, const HttpRequest
   body.messages = {Json().Set("role", "user").Set("content", ".")};
   TRY(ChatPlan plan, PlanChat(body, context, http));
   GenerateRequest& request = plan.samples.front();
+  if (context.config.auto_truncate) FitLengths(context.backend.info(), prompt, plan.request.sampling);
   TRY_STATUS(CheckLengths(static_cast<int64_t>(prompt.size()), plan.request.sampling, context.backend.info().context_length));
   request.prompt = std::move(prompt);
   TRY_STATUS(CheckRequest(request, context.backend.info()));

@@ -10,6 +10,7 @@
 #include "serve/json_reader.h"
 #include "serve/reply.h"
 #include "serve/response_store.h"
+#include "serve/routes.h"
 
 namespace sgl {
 namespace {
@@ -439,7 +440,7 @@ void HandleResponses(ApiContext& context, const Exchange& exchange) {
 void HandleResponse(ApiContext& context, const Exchange& exchange) {
   constexpr std::string_view kCancel = "/cancel";
   const HttpRequest& http = exchange->request();
-  std::string id = PercentDecode(std::string_view(http.path).substr(kPath.size()), false);
+  std::string id = PercentDecode(LocalPath(context.config, http.path).substr(kPath.size()), false);
   const bool cancel = id.size() > kCancel.size() && id.compare(id.size() - kCancel.size(), kCancel.size(), kCancel) == 0;
   if (cancel) id.resize(id.size() - kCancel.size());
   if (cancel != (http.method == "POST")) return Refuse(*exchange, NotFound("Not Found"));

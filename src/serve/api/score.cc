@@ -10,6 +10,7 @@
 #include "serve/api/openai.h"
 #include "serve/api/prompts.h"
 #include "serve/json_reader.h"
+#include "serve/params.h"
 #include "serve/reply.h"
 
 namespace sgl {
@@ -62,6 +63,10 @@ Result<std::vector<GenerateRequest>> PlanScores(const ScoreBody& body, ApiContex
       prompt = body.item_first ? item : query;
       const std::vector<TokenId>& rest = body.item_first ? query : item;
       prompt.insert(prompt.end(), rest.begin(), rest.end());
+    }
+    if (context.config.auto_truncate) {
+      SamplingAsked nothing;
+      FitLengths(info, prompt, nothing);
     }
     requests.push_back(Look(context, std::move(prompt), labels));
     TRY_STATUS(CheckRequest(requests.back(), info).ok() ? Status()
