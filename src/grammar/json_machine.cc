@@ -10,10 +10,14 @@
 namespace sgl {
 
 using json_detail::ContainsOf;
+using json_detail::Copy;
 using json_detail::FrameBytes;
 using json_detail::kHashStart;
+using json_detail::Missing;
 using json_detail::Mix;
+using json_detail::Owed;
 using json_detail::Scratch;
+using json_detail::Seen;
 using json_detail::SeenOf;
 
 namespace {
@@ -21,21 +25,6 @@ namespace {
 using Mode = JsonState::Mode;
 constexpr const char* kWords[] = {"null", "true", "false"};
 constexpr JsonTypeBit kWordBits[] = {kNullBit, kTrueBit, kFalseBit};
-
-bool Seen(const JsonFrame& f, size_t name) { return (SeenOf(f)[name / 64] >> (name % 64) & 1) != 0; }
-
-JsonFrame* Copy(const JsonFrame& f, FrameArena& arena) {
-  const size_t size = FrameBytes(f);
-  void* to = arena.Allocate(size);
-  std::memcpy(to, &f, size);
-  return static_cast<JsonFrame*>(to);
-}
-
-uint32_t Missing(const JsonFrame& f, const BitRow& required) {
-  uint32_t n = 0;
-  for (size_t w = 0; w < required.size(); ++w) n += static_cast<uint32_t>(__builtin_popcountll(required[w] & ~SeenOf(f)[w]));
-  return n;
-}
 
 // Equal numbers have equal hashes: integers by all their digits, others as the doubles that they will be read as.
 uint64_t NumberHash(Decimal d) {
@@ -92,7 +81,9 @@ bool JsonMachine::VerdictsPossible(const JsonFrame* up, const MemberPlan* member
     // As many items as `contains` still misses may be all that there is room for.
     const ArraySpec& a = *up->array->locals[i];
     const Tri found = verdicts[member->contains[i]];
-    const uint32_t seen = ContainsOf(*up)[i], room = a.max == kEndless || a.max <= up->count ? kEndless : a.max - up->count - 1;
+    uint32_t room = a.max == kEndless || a.max <= up->count ? kEndless : a.max - up->count - 1;
+    if (up->must) room = std::min(room, up->array->ChancesFrom(i, size_t{up->count} + 1));
+    const uint32_t seen = ContainsOf(*up)[i];
     if ((found == kFalse && room != kEndless && seen + room < a.min_contains) || (found == kTrue && seen >= a.max_contains))
       locals[i] = kFalse, changed = true;
   }
@@ -222,7 +213,7 @@ void JsonMachine::Refresh(JsonFrame& f) const {
     for (size_t i = 0; i < n; ++i) {
       if (locals[i] == kFalse || f.object->locals[i].spec == nullptr) continue;
       const ObjectSpec& o = *f.object->locals[i].spec;
-      if (o.max != kEndless && f.count + Missing(f, f.object->locals[i].required) >= o.max && simple) f.full = true;
+      if (o.max != kEndless && f.count + Owed(f, f.object->locals[i]) >= o.max && simple) f.full = true;
       if (!simple || o.max != kEndless) locals[i] = ObjectTri(f, i, false);
     }
     f.view = &plans_.View(*f.plan, *f.object, locals, f.must);
@@ -241,7 +232,7 @@ Tri JsonMachine::ObjectTri(const JsonFrame& f, size_t i, bool at_end) const {
   bool dependents = true;
   for (const auto& [name, needed] : local.dependent) dependents = dependents && (!Seen(f, name) || Missing(f, needed) == 0);
   if (at_end) return missing == 0 && f.count >= o.min && f.count <= o.max && dependents ? kTrue : kFalse;
-  if (o.max != kEndless && f.count + missing > o.max) return kFalse;
+  if (o.max != kEndless && f.count + Owed(f, local) > o.max) return kFalse;
   if (missing == 0 && f.count >= o.min && o.max == kEndless && local.dependent.empty() && local.closed && Missing(f, local.open) == 0)
     return kTrue;
   return kOpen;
@@ -256,6 +247,7 @@ Tri JsonMachine::ArrayTri(const JsonFrame& f, size_t i, bool at_end) const {
   if (f.count > a->max || found > a->max_contains) return kFalse;
   if (at_end) return f.count >= a->min && wanted == 0 ? kTrue : kFalse;
   if (a->max != kEndless && a->max - f.count < wanted) return kFalse;
+  if (wanted > 0 && f.must && f.array->ChancesFrom(i, f.count) < wanted) return kFalse;
   if (f.count >= a->min && wanted == 0 && a->max == kEndless && a->max_contains == kEndless && !a->unique && a->items == kAnyNode &&
       f.count >= a->prefix.size())
     return kTrue;
@@ -350,37 +342,7 @@ bool JsonMachine::EndContainer(State& s, FrameArena& arena) const {
   return EndValue(s, simple ? nullptr : locals.data(), Mix(f.hash + (f.object != nullptr ? 11 : 12)), arena, &f);
 }
 
-// ---- keys ----
-
-bool JsonMachine::NamePossible(const JsonFrame& f, uint32_t name) const {
-  if (Seen(f, name)) return false;
-  const MemberPlan& member = plans_.Named(*f.plan, *f.object, static_cast<int>(name));
-  if (f.object->bounded && f.must && f.plan->conjunction)
-    for (size_t i = 0; i < f.plan->locals.size(); ++i) {
-      const ObjectLocal& local = f.object->locals[i];
-      if (local.spec == nullptr || local.spec->max == kEndless) continue;
-      if (f.count + 1 + Missing(f, local.required) - (TestBit(local.required, name) ? 1 : 0) > local.spec->max) return false;
-    }
-  if (f.must && f.plan->conjunction && member.all_needed) return !member.any_never && plans_.Types(*member.child) != 0;
-  State probe;
-  probe.top = &f;
-  return BeginValue(probe, member);
-}
-
-bool JsonMachine::NamesBelow(const JsonFrame& f, uint32_t node) const {
-  const NameTrie::Node& n = f.object->trie->nodes[node];
-  for (uint32_t i = n.low; i < n.high; ++i)
-    if (NamePossible(f, i)) return true;
-  return false;
-}
-
-bool JsonMachine::KeyAlive(const State& s) const {
-  const JsonFrame& f = *s.top;
-  if (f.view->live[s.s1] != 0 && !f.full) return true;
-  return s.s0 != kDeadState && NamesBelow(f, s.s0);
-}
-
-bool JsonMachine::MoreKeys(const JsonFrame& f) const { return (f.view->live[0] != 0 && !f.full) || NamesBelow(f, 0); }
+// ---- items ----
 
 bool JsonMachine::Used(const JsonFrame& f, uint64_t hash) {
   for (const SeenItem* k = f.items; k != nullptr; k = k->up)
@@ -414,60 +376,6 @@ bool JsonMachine::MoreItems(const JsonFrame& f) const {
   for (size_t i = 0; i < locals.size(); ++i)
     if (f.array->locals[i] != nullptr && f.count >= f.array->locals[i]->max) locals[i] = kFalse;
   return FramePossible(f, locals.data());
-}
-
-bool JsonMachine::CloseKey(State& s, FrameArena& arena) const {
-  const JsonFrame& f = *s.top;
-  if (!f.object->keys->boundary(s.s1)) return false;
-  const int32_t name = s.s0 != kDeadState ? f.object->trie->nodes[s.s0].name : -1;
-  const MemberPlan* member = nullptr;
-  if (name >= 0) {
-    if (!NamePossible(f, static_cast<uint32_t>(name))) return false;
-    member = &plans_.Named(*f.plan, *f.object, name);
-  } else {
-    if (f.full) return false;
-    for (const SeenKey* k = f.keys; k != nullptr; k = k->up)
-      if (k->hash == s.hash && k->size == s.size) return false;
-    member = &plans_.Member(*f.plan, *f.object, -1, f.object->keys->accept_id(s.s1));
-  }
-  // The key counts from here on; its value's verdicts come later.
-  State after = s;
-  if (!BeginValue(after, *member)) return false;
-  JsonFrame* next = Copy(f, arena);
-  ++next->count;
-  if (name >= 0) {
-    SeenOf(*next)[static_cast<size_t>(name) / 64] |= uint64_t{1} << (name % 64);
-  } else {
-    auto* key = static_cast<SeenKey*>(arena.Allocate(sizeof(SeenKey)));
-    *key = {f.keys, s.hash, s.size};
-    next->keys = key;
-  }
-  if (next->must && next->plan->conjunction) {
-    if (next->object->bounded)
-      for (size_t i = 0; i < next->plan->locals.size(); ++i)
-        if (next->object->locals[i].spec != nullptr && ObjectTri(*next, i, false) == kFalse) return false;
-  } else {
-    Tri* locals = LocalsOf(*next);
-    for (size_t i = 0; i < next->plan->locals.size(); ++i)
-      if (member->never[i] != 0) locals[i] = kFalse;
-    // The value is still to come: a local that it could break stays open until then.
-    for (size_t i = 0; i < next->plan->locals.size(); ++i) {
-      const Tri tri = ObjectTri(*next, i, false);
-      const bool harmless = std::all_of(member->needs[i].begin(), member->needs[i].end(),
-                                        [&](int r) { return member->child->wanted[static_cast<size_t>(r)] == kAnyNode; });
-      if (tri == kFalse || (tri == kTrue && harmless)) locals[i] = tri;
-    }
-    if (!FramePossible(*next, locals)) return false;
-    after.top = next;
-    if (!BeginValue(after, *member)) return false;
-  }
-  after.top = next;
-  after.key_hash = s.hash;
-  after.mode = Mode::kColon;
-  after.space = 0;
-  after.separated = false;
-  s = after;
-  return true;
 }
 
 // ---- numbers and words ----

@@ -167,6 +167,9 @@ class JsonMachine {
   bool WordLeft(const State& s) const;
   bool ItemLeft(const State& s) const;
   bool NamesBelow(const JsonFrame& f, uint32_t node) const;
+  // Some key that nobody named and that is not there yet begins like `s`, a state inside of a key of f.
+  bool UnnamedLeft(const JsonFrame& f, const State& s) const;
+  JsonFrame* AddKey(const JsonFrame& f, int name, const MemberPlan& member, FrameArena& arena, State& after) const;
   bool KeyAlive(const State& s) const;
   bool MoreKeys(const JsonFrame& f) const;
   bool MoreItems(const JsonFrame& f) const;

@@ -1,6 +1,7 @@
 // What is to be decided about one JSON value: a set of schema nodes, flattened into local assertions and a formula over them. Plans are
 // made when a value of their kind is first met and kept with the grammar; they never change afterwards. SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -63,15 +64,19 @@ struct NameTrie {
 struct ObjectLocal {
   const ObjectSpec* spec = nullptr;  // null: no assertion about objects
   BitRow required;
-  BitRow open;          // names whose value can still fail
-  bool closed = false;  // additional, patterns and names accept anything: only `open` can fail
-  std::vector<std::pair<uint32_t, BitRow>> dependent;
+  BitRow open;                                         // names whose value can still fail
+  bool closed = false;                                 // additional, patterns and names accept anything: only `open` can fail
+  std::vector<std::pair<uint32_t, BitRow>> dependent;  // what a name asks for, and what that asks for
 };
 
 // Which keys nobody named are worth starting, under one set of still possible locals.
 struct KeyView {
   std::vector<uint8_t> live;  // [key automaton state]
   bool all_live = false;      // every key may be started, nothing tells them apart
+  // Where patterns leave few keys, which then can be used up: at which states one ends, and how many begin with what led to a state
+  // (kEndless: more than any text has). Empty: endless everywhere.
+  std::vector<uint8_t> ends;
+  std::vector<uint32_t> words;
 };
 
 struct ObjectPlan {
@@ -99,6 +104,12 @@ struct ArrayPlan {
   std::vector<const ArraySpec*> locals;  // null: no assertion
   size_t prefix = 0;
   bool unique = false, counts_contains = false;
+  // Of a conjunction: how many items from a place on (the last one: behind the prefix) can be what a local's `contains` counts; per local,
+  // empty where nothing is counted.
+  std::vector<std::vector<uint32_t>> chances;
+  uint32_t ChancesFrom(size_t local, size_t at) const {
+    return local < chances.size() && !chances[local].empty() ? chances[local][std::min(at, prefix)] : kEndless;
+  }
   mutable std::unique_ptr<std::atomic<const MemberPlan*>[]> members;  // [prefix + 1]
 };
 
@@ -212,8 +223,11 @@ class PlanTable {
   static void FindWords(StringPlan& out);
   std::unique_ptr<ObjectPlan> BuildObject(const ValuePlan& plan) const;
   const MemberPlan* Keep(Links links, int name) const;
+  static void CountKeys(const MultiDfa& keys, std::vector<uint8_t> ends, KeyView& view);
   bool MembersFeasible(const ValuePlan& plan) const;
   bool ItemsFeasible(const ValuePlan& plan) const;
+  // ArrayPlan::chances of one of `specs`, all of which have to hold.
+  std::vector<uint32_t> Chances(const std::vector<const ArraySpec*>& specs, const ArraySpec& counting, size_t prefix) const;
   bool Feasible(std::vector<int> wanted) const;
 
   Schema schema_;

@@ -335,7 +335,7 @@ JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey
     ++s.size;
     s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
     if (s.s0 != kDeadState) s.s0 = f.object->trie->Step(s.s0, b);
-    if (f.view->live[s.s1] != 0) return Scalar::kStay;
+    if (f.view->live[s.s1] != 0) return f.view->words.empty() || f.view->words[s.s1] == kEndless ? Scalar::kStay : Scalar::kUnsure;
     return s.s0 == kDeadState ? Scalar::kDead : Scalar::kUnsure;
   }
   if (s.string->simple) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
