@@ -26,12 +26,6 @@ using Mode = JsonState::Mode;
 constexpr const char* kWords[] = {"null", "true", "false"};
 constexpr JsonTypeBit kWordBits[] = {kNullBit, kTrueBit, kFalseBit};
 
-// Equal numbers have equal hashes: integers by all their digits, others as the doubles that they will be read as.
-uint64_t NumberHash(Decimal d) {
-  if (!IsInteger(d) || d.exponent > kMaxDigits) d = Decimal::FromDouble(ToDouble(d));
-  return Mix(static_cast<uint64_t>(d.mantissa) ^ Mix(static_cast<uint64_t>(d.mantissa >> 64) + static_cast<uint64_t>(d.exponent) * 77 + 3));
-}
-
 }  // namespace
 
 Result<JsonSpacing> JsonSpacing::Pattern(std::string_view regex) {
@@ -353,7 +347,12 @@ bool JsonMachine::Used(const JsonFrame& f, uint64_t hash) {
 // Of the few values that an item can have one is not in the array yet.
 bool JsonMachine::ItemLeft(const State& s) const {
   const uint8_t types = plans_.Types(*s.plan);
-  if ((types & (kNumberBit | kArrayBit | kObjectBit)) != 0 || !s.must) return true;
+  if ((types & (kArrayBit | kObjectBit)) != 0 || !s.must) return true;
+  if ((types & kNumberBit) != 0) {
+    State number = s;
+    number.number = {};
+    if (NumberLeft(number)) return true;
+  }
   for (const JsonTypeBit type : kWordBits)
     if ((types & type) != 0 && !Used(*s.top, Mix(1000u + TypeIndex(type)))) return true;
   if ((types & kStringBit) == 0) return false;
@@ -378,73 +377,7 @@ bool JsonMachine::MoreItems(const JsonFrame& f) const {
   return FramePossible(f, locals.data());
 }
 
-// ---- numbers and words ----
-
-bool JsonMachine::NumberPossible(const State& s) const {
-  const ValuePlan& plan = *s.plan;
-  const std::vector<Tri>& start = plan.start[TypeIndex(kNumberBit)];
-  const bool simple = s.must && plan.conjunction;
-  std::vector<Tri>& locals = Scratch(3);
-  locals = start;
-  for (size_t i = 0; i < locals.size(); ++i) {
-    if (locals[i] != kOpen) continue;
-    if (!plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Reachable(s.number)) {
-      if (simple) return false;
-      locals[i] = kFalse;
-    }
-  }
-  if (simple) return true;
-  return ValuePossible(s, locals.data(), kNumberBit) && IntegerPossible(s);
-}
-
-// Several integers are asked for, and the value is known but for an exponent: whether it can be what all of them together allow.
-bool JsonMachine::IntegerPossible(const State& s) const {
-  using At = NumberText::At;
-  const NumberText& text = s.number;
-  if (text.at < At::kZero || text.at == At::kInt) return true;
-  const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
-  std::vector<Tri> locals(start.size());
-  for (size_t i = 0; i < start.size(); ++i)
-    if (start[i] == kOpen && !plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->integer) return true;
-  // A number that is no integer may do as well.
-  for (size_t i = 0; i < start.size(); ++i) locals[i] = start[i] == kOpen ? kFalse : start[i];
-  if (ValuePossible(s, locals.data(), kNumberBit)) return true;
-  const auto good = [&](const NumberText& t) {
-    for (size_t i = 0; i < start.size(); ++i)
-      locals[i] = start[i] != kOpen                                                                 ? start[i]
-                  : plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->Allows(t) ? kTrue
-                                                                                                    : kFalse;
-    return ValuePossible(s, locals.data(), kNumberBit);
-  };
-  if (text.in_exponent()) return text.AnyExponent(good);
-  if (good(text)) return true;
-  return text.at != At::kZero && text.count - text.fraction == 1 && text.AnyExponent(good);
-}
-
-bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {
-  if (!s.number.complete()) return false;
-  const ValuePlan& plan = *s.plan;
-  const Decimal value = s.number.value();
-  const uint64_t hash = s.need_hash ? NumberHash(value) : 0;
-  if (plan.open_numbers == 0 && s.must) return EndValue(s, nullptr, hash, arena);
-  std::vector<Tri> locals = plan.start[TypeIndex(kNumberBit)];
-  for (size_t i = 0; i < locals.size(); ++i)
-    if (locals[i] == kOpen)
-      locals[i] = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Allows(s.number) ? kTrue : kFalse;
-  return EndValue(s, locals.data(), hash, arena);
-}
-
-bool JsonMachine::StepNumber(State& s, uint8_t b, FrameArena& arena) const {
-  NumberText next = s.number;
-  if (next.Step(b)) {
-    s.number = next;
-    // What no double holds is refused by most of those who read it, and becomes an infinity for the others.
-    if ((!next.in_exponent() || next.at >= NumberText::At::kExp) && !next.finite()) return false;
-    return s.plan->open_numbers == 0 || NumberPossible(s);
-  }
-  if (!EndNumber(s, arena)) return false;
-  return s.mode != Mode::kDone && Step(s, b, arena);
-}
+// ---- words ----
 
 bool JsonMachine::StepLiteral(State& s, uint8_t b, FrameArena& arena) const {
   const char* word = kWords[s.word];

@@ -156,6 +156,7 @@ class JsonMachine {
   bool EndContainer(State& s, FrameArena& arena) const;
   bool NumberPossible(const State& s) const;
   bool IntegerPossible(const State& s) const;
+  bool NumberLeft(const State& s) const;
   bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;
   bool FramePossible(const JsonFrame& f, const Tri* locals) const;
   bool VerdictsPossible(const JsonFrame* up, const MemberPlan* member, const Tri* verdicts) const;

@@ -169,6 +169,15 @@ uint8_t PlanTable::Types(const ValuePlan& plan) const {
   uint8_t types = plan.types;
   if (plan.conjunction && (types & kObjectBit) != 0 && !MembersFeasible(plan)) types &= static_cast<uint8_t>(~kObjectBit);
   if (plan.conjunction && (types & kArrayBit) != 0 && !ItemsFeasible(plan)) types &= static_cast<uint8_t>(~kArrayBit);
+  if ((types & kNumberBit) != 0 && plan.open_numbers != 0) {
+    const NumberPlan& numbers = Number(plan);
+    if (numbers.known && numbers.any_of.empty()) types &= static_cast<uint8_t>(~kNumberBit);
+  }
+  if (plan.conjunction && (types & kStringBit) != 0) {
+    const std::vector<Tri>& strings = plan.start[TypeIndex(kStringBit)];
+    const bool several = std::count(strings.begin(), strings.end(), kOpen) > 1;
+    if (several && String(plan, true).too_large) types &= static_cast<uint8_t>(~kStringBit);
+  }
   plan.feasible.store(types | kKnown, std::memory_order_relaxed);
   return types;
 }
@@ -391,6 +400,14 @@ void PlanTable::FindWords(StringPlan& out) {
     }
     out.words.push_back(json_detail::StringHash(hash));
   }
+}
+
+const NumberPlan& PlanTable::Number(const ValuePlan& plan) const {
+  std::call_once(plan.number_once, [&] {
+    plan.number = BuildNumber(plan);
+    bytes_ += 100 + plan.number->own.size() * sizeof(NumberSpec);
+  });
+  return *plan.number;
 }
 
 const StringPlan& PlanTable::String(const ValuePlan& plan, bool must) const {

@@ -48,6 +48,19 @@ struct StringPlan {
   std::vector<uint8_t> relevant;    // [locals] still open for a string
 };
 
+// The numbers that make every verdict true, as alternatives.
+struct NumberPlan {
+  bool known = false;  // else too much would have to be told apart
+  std::vector<const NumberSpec*> any_of;
+  std::vector<std::unique_ptr<const NumberSpec>> own;
+  bool Reachable(const NumberText& text) const {
+    return std::any_of(any_of.begin(), any_of.end(), [&](const NumberSpec* n) { return n->Reachable(text); });
+  }
+  bool Allows(const NumberText& text) const {
+    return std::any_of(any_of.begin(), any_of.end(), [&](const NumberSpec* n) { return n->Allows(text); });
+  }
+};
+
 struct NameTrie {
   struct Node {
     uint32_t first_kid = 0, kids = 0;
@@ -141,8 +154,9 @@ struct ValuePlan {
 
   mutable std::atomic<uint8_t> feasible{0};  // PlanTable::Types with the highest bit set, once it is known
 
-  mutable std::once_flag string_once[2], object_once, array_once;
+  mutable std::once_flag string_once[2], number_once, object_once, array_once;
   mutable std::unique_ptr<StringPlan> string[2];
+  mutable std::unique_ptr<NumberPlan> number;
   mutable std::unique_ptr<ObjectPlan> object;
   mutable std::unique_ptr<ArrayPlan> array;
 };
@@ -201,6 +215,7 @@ class PlanTable {
   // As plan.types, required members and items looked at as well: without them a container has no end.
   uint8_t Types(const ValuePlan& plan) const;
   const StringPlan& String(const ValuePlan& plan, bool must) const;
+  const NumberPlan& Number(const ValuePlan& plan) const;
   const ObjectPlan& Object(const ValuePlan& plan) const;
   const ArrayPlan& Array(const ValuePlan& plan) const;
   // name: index of a known name or -1; accept: MultiDfa::accept_id at the end of the key.
@@ -218,6 +233,7 @@ class PlanTable {
   const SchemaNode& node(int id) const { return schema_.nodes[static_cast<size_t>(id)]; }
   int AddNode(ValuePlan& plan, std::map<int, int>& done, int id) const;
   std::unique_ptr<ValuePlan> Build(std::vector<int> wanted) const;
+  std::unique_ptr<NumberPlan> BuildNumber(const ValuePlan& plan) const;
   std::unique_ptr<StringPlan> BuildString(const ValuePlan& plan, bool must) const;
   bool MergeTracks(const ValuePlan& plan, StringPlan& out) const;
   static void FindWords(StringPlan& out);

@@ -256,11 +256,14 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
       return true;
     }
     // Which digits go on; the rest is looked at with the number at hand.
-    if (!s.must || (s.need_hash && s.number.in_exponent()) || s.top == nullptr || s.number.past > 200 || s.number.fraction > 150)
+    if (!s.must || (s.need_hash && s.number.in_exponent()) || (s.plan->open_numbers != 0 && OnlyOnce(s)) || s.top == nullptr ||
+        s.number.past > 200 || s.number.fraction > 150)
       return false;
     uint64_t digits = 0;
     const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
-    for (size_t i = 0; i < start.size(); ++i)
+    const NumberPlan& numbers = plans_.Number(*s.plan);
+    for (const NumberSpec* n : numbers.any_of) digits = Mix(digits ^ n->DigitsAhead(s.number));
+    for (size_t i = 0; i < start.size() && !numbers.known; ++i)
       if (start[i] == kOpen)
         digits = Mix(digits ^ plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->DigitsAhead(s.number));
     *key = {s.plan, digits, static_cast<uint64_t>(s.number.at) | 0x100, false};
