@@ -261,8 +261,8 @@ bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   if (first < *a || (first == *a && low_open)) first += *step;
   if (!rules_out()) return high_open ? first < *b : first <= *b;
   // Where every step is ruled out the first few are, too.
-  constexpr int kLookedAt = 64;
-  for (int n = 0; n < kLookedAt; ++n, first += *step) {
+  const size_t looked_at = 64 + not_values.size();
+  for (size_t n = 0; n < looked_at; ++n, first += *step) {
     if (!(high_open ? first < *b : first <= *b)) return false;
     if (Allows(Decimal::Make(first, scale))) return true;
   }

@@ -20,7 +20,7 @@ using Mode = JsonState::Mode;
 bool JsonMachine::NamePossible(const JsonFrame& f, uint32_t name) const {
   if (Seen(f, name)) return false;
   const MemberPlan& member = plans_.Named(*f.plan, *f.object, static_cast<int>(name));
-  if (!f.must || !f.plan->conjunction) {
+  if (!Simple(f)) {
     static thread_local FrameArena scratch;
     const FrameArena::Mark mark = scratch.mark();
     State after;
@@ -103,7 +103,7 @@ JsonFrame* JsonMachine::AddKey(const JsonFrame& f, int name, const MemberPlan& m
   ++next->count;
   if (name >= 0) SeenOf(*next)[static_cast<size_t>(name) / 64] |= uint64_t{1} << (name % 64);
   const size_t n = next->plan->locals.size();
-  if (next->must && next->plan->conjunction) {
+  if (Simple(*next)) {
     if (next->object->bounded)
       for (size_t i = 0; i < n; ++i)
         if (next->object->locals[i].spec != nullptr && ObjectTri(*next, i, false) == kFalse) return nullptr;
@@ -132,7 +132,7 @@ bool JsonMachine::CloseKey(State& s, FrameArena& arena) const {
   const int32_t name = s.s0 != kDeadState ? f.object->trie->nodes[s.s0].name : -1;
   const MemberPlan* member = nullptr;
   if (name >= 0) {
-    if (f.must && f.plan->conjunction ? !NamePossible(f, static_cast<uint32_t>(name)) : Seen(f, static_cast<size_t>(name))) return false;
+    if (Simple(f) ? !NamePossible(f, static_cast<uint32_t>(name)) : Seen(f, static_cast<size_t>(name))) return false;
     member = &plans_.Named(*f.plan, *f.object, name);
   } else {
     if (f.full) return false;

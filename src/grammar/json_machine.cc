@@ -86,7 +86,7 @@ bool JsonMachine::VerdictsPossible(const JsonFrame* up, const MemberPlan* member
 
 bool JsonMachine::FramePossible(const JsonFrame& f, const Tri* locals) const {
   const ValuePlan& plan = *f.plan;
-  if (f.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
+  if (Simple(f)) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
   std::vector<Tri> values;
   Evaluate(
       plan, locals,
@@ -102,7 +102,6 @@ bool JsonMachine::FramePossible(const JsonFrame& f, const Tri* locals) const {
 
 bool JsonMachine::ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const {
   const ValuePlan& plan = *s.plan;
-  if (s.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
   std::vector<Tri> values;
   Evaluate(
       plan, locals, [&](int) { return type == kObjectBit ? kOpen : kFalse; }, values);
@@ -116,7 +115,7 @@ bool JsonMachine::ValuePossible(const State& s, const Tri* locals, JsonTypeBit t
 
 bool JsonMachine::BeginValue(State& s, const MemberPlan& full) const {
   const JsonFrame& f = *s.top;
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   const MemberPlan& member = simple ? full : plans_.Reduce(full, LocalsOf(f));
   s.plan = member.child;
   s.member = &member;
@@ -189,6 +188,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
   std::memcpy(static_cast<void*>(f), &head, sizeof(JsonFrame));
   std::memset(reinterpret_cast<std::byte*>(f) + sizeof(JsonFrame), 0, size - sizeof(JsonFrame));
   std::copy(start.begin(), start.end(), LocalsOf(*f));
+  if (Simple(*f)) std::replace(LocalsOf(*f), LocalsOf(*f) + start.size(), kFalse, kTrue);  // of other types: nothing to fail
   s.top = f;
   s.mode = type == kObjectBit ? Mode::kFirstKey : Mode::kFirstItem;
   s.space = 0;
@@ -201,7 +201,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
 void JsonMachine::Refresh(JsonFrame& f) const {
   Tri* locals = LocalsOf(f);
   const size_t n = f.plan->locals.size();
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   if (f.object != nullptr) {
     f.full = false;
     for (size_t i = 0; i < n; ++i) {
@@ -209,6 +209,15 @@ void JsonMachine::Refresh(JsonFrame& f) const {
       const ObjectSpec& o = *f.object->locals[i].spec;
       if (o.max != kEndless && f.count + Owed(f, f.object->locals[i]) >= o.max && simple) f.full = true;
       if (!simple || o.max != kEndless) locals[i] = ObjectTri(f, i, false);
+    }
+    if (!simple && f.object->bounded) {
+      std::vector<Tri> with_one_more(locals, locals + n);
+      for (size_t i = 0; i < n; ++i) {
+        const ObjectLocal& local = f.object->locals[i];
+        if (local.spec != nullptr && local.spec->max != kEndless && f.count + 1 + Owed(f, local) > local.spec->max)
+          with_one_more[i] = kFalse;
+      }
+      f.full = !std::equal(with_one_more.begin(), with_one_more.end(), locals) && !FramePossible(f, with_one_more.data());
     }
     f.view = &plans_.View(*f.plan, *f.object, locals, f.must);
   } else {
@@ -300,7 +309,7 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameAren
         for (size_t i = 0; i < n; ++i)
           if (now[i] != kFalse && f->array->locals[i] != nullptr && f->array->locals[i]->unique) now[i] = kFalse, failed = true;
       auto* item = static_cast<SeenItem*>(arena.Allocate(sizeof(SeenItem)));
-      *item = {f->items, hash};
+      *item = {f->items, hash, s.mode == Mode::kNumber ? std::optional(s.number.value()) : std::nullopt};
       f->items = item;
     }
     f->hash = Mix(f->hash * 31 + hash);
@@ -308,7 +317,7 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameAren
     f->hash += Mix(hash ^ Mix(s.key_hash));
   }
   Refresh(*f);
-  const bool simple = f->must && f->plan->conjunction;
+  const bool simple = Simple(*f);
   if (simple ? failed || std::any_of(now, now + n, [](Tri t) { return t == kFalse; }) : !FramePossible(*f, now)) return false;
   s.top = f;
   s.mode = Mode::kAfterValue;
@@ -320,7 +329,7 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameAren
 bool JsonMachine::EndContainer(State& s, FrameArena& arena) const {
   const JsonFrame& f = *s.top;
   const size_t n = f.plan->locals.size();
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   std::vector<Tri>& locals = Scratch(2);
   locals.resize(n);
   for (size_t i = 0; i < n; ++i) {
@@ -363,7 +372,7 @@ bool JsonMachine::ItemLeft(const State& s) const {
 }
 
 bool JsonMachine::MoreItems(const JsonFrame& f) const {
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   if (simple)
     for (const ArraySpec* a : f.array->locals)
       if (a != nullptr && f.count >= a->max) return false;

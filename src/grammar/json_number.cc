@@ -28,7 +28,7 @@ bool JsonMachine::NumberPossible(const State& s) const {
   const std::vector<Tri>& start = plan.start[TypeIndex(kNumberBit)];
   if (s.must)
     if (const NumberPlan& numbers = plans_.Number(plan); numbers.known) return numbers.Reachable(s.number);
-  const bool simple = s.must && plan.conjunction;
+  const bool simple = s.must && IsConjunction(plan, kNumberBit);
   std::vector<Tri>& locals = Scratch(3);
   locals = start;
   for (size_t i = 0; i < locals.size(); ++i) {
@@ -66,28 +66,23 @@ bool JsonMachine::IntegerPossible(const State& s) const {
   return text.at != At::kZero && text.count - text.fraction == 1 && text.AnyExponent(good);
 }
 
-// Some number that begins like this is not in the array yet. The shortest are looked at first; where they are many there are more.
+// Some number that begins like this is not in the array yet.
 bool JsonMachine::NumberLeft(const State& s) const {
-  using At = NumberText::At;
-  constexpr size_t kMany = 400;
   const bool free = s.plan->open_numbers == 0;
   if (s.top->items == nullptr || (free && !s.number.in_exponent())) return true;
+  static const std::vector<const NumberSpec*> any{new NumberSpec};
   const NumberPlan& numbers = plans_.Number(*s.plan);
   if (!free && !numbers.known) return true;
-  if (s.number.in_exponent() && s.number.digits == 0) return !Used(*s.top, NumberHash({}));
-  std::vector<NumberText> texts{s.number};
-  for (size_t i = 0; i < texts.size(); ++i) {
-    const NumberText text = texts[i];
-    if (text.complete() && (free || numbers.Allows(text)) && !Used(*s.top, NumberHash(text.value()))) return true;
-    for (const char c : std::string_view("0123456789.e-")) {
-      if (c == '0' && text.at >= At::kExp && text.exponent == 0) continue;  // says nothing
-      NumberText next = text;
-      if (!next.Step(static_cast<uint8_t>(c)) || ((!next.in_exponent() || next.at >= At::kExp) && !next.finite())) continue;
-      if (free || numbers.Reachable(next)) texts.push_back(next);
-    }
-    if (texts.size() > kMany) return true;
-  }
-  return false;
+  std::vector<Decimal> used;
+  for (const SeenItem* k = s.top->items; k != nullptr; k = k->up)
+    if (k->number) used.push_back(*k->number);
+  if (used.empty()) return true;
+  const auto& specs = free ? any : numbers.any_of;
+  return std::any_of(specs.begin(), specs.end(), [&](const NumberSpec* n) {
+    NumberSpec left = *n;
+    left.not_values.insert(left.not_values.end(), used.begin(), used.end());
+    return s.number.at == NumberText::At::kStart ? left.Satisfiable() : left.Reachable(s.number);
+  });
 }
 
 bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {

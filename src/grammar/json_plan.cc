@@ -152,6 +152,23 @@ std::unique_ptr<ValuePlan> PlanTable::Build(std::vector<int> wanted) const {
       locals[i] = kOpen;
     }
   }
+  for (size_t t = 0; t < 7 && n <= 256; ++t) {
+    if (t == TypeIndex(kObjectBit) && !plan->seen_names.empty()) continue;
+    const std::vector<Tri>& start = plan->start[t];
+    locals = start;
+    for (Tri& l : locals) l = l == kOpen ? kTrue : l;
+    Evaluate(
+        *plan, locals.data(), [](int) { return kFalse; }, values);
+    bool all = std::all_of(plan->roots.begin(), plan->roots.end(), [&](int r) { return values[static_cast<size_t>(r)] == kTrue; });
+    locals = start;
+    for (size_t i = 0; i < n && all; ++i) {
+      if (start[i] != kOpen) continue;
+      locals[i] = kFalse;
+      all = !possible(locals.data(), kFalse);
+      locals[i] = kOpen;
+    }
+    if (all) plan->conjunctions |= static_cast<uint8_t>(1 << t);
+  }
   return plan;
 }
 
@@ -167,13 +184,13 @@ uint8_t PlanTable::Types(const ValuePlan& plan) const {
     ~Level() { open.pop_back(); }
   } level(&plan);
   uint8_t types = plan.types;
-  if (plan.conjunction && (types & kObjectBit) != 0 && !MembersFeasible(plan)) types &= static_cast<uint8_t>(~kObjectBit);
-  if (plan.conjunction && (types & kArrayBit) != 0 && !ItemsFeasible(plan)) types &= static_cast<uint8_t>(~kArrayBit);
+  if ((types & plan.conjunctions & kObjectBit) != 0 && !MembersFeasible(plan)) types &= static_cast<uint8_t>(~kObjectBit);
+  if ((types & plan.conjunctions & kArrayBit) != 0 && !ItemsFeasible(plan)) types &= static_cast<uint8_t>(~kArrayBit);
   if ((types & kNumberBit) != 0 && plan.open_numbers != 0) {
     const NumberPlan& numbers = Number(plan);
     if (numbers.known && numbers.any_of.empty()) types &= static_cast<uint8_t>(~kNumberBit);
   }
-  if (plan.conjunction && (types & kStringBit) != 0) {
+  if ((types & plan.conjunctions & kStringBit) != 0) {
     const std::vector<Tri>& strings = plan.start[TypeIndex(kStringBit)];
     const bool several = std::count(strings.begin(), strings.end(), kOpen) > 1;
     if (several && String(plan, true).too_large) types &= static_cast<uint8_t>(~kStringBit);
@@ -442,7 +459,7 @@ std::unique_ptr<ObjectPlan> PlanTable::BuildObject(const ValuePlan& plan) const 
         if (few) names.insert(words.begin(), words.end());
       }
     }
-    out->only_named = out->only_named || (few && plan.conjunction);
+    out->only_named = out->only_named || (few && IsConjunction(plan, kObjectBit));
     for (const auto& [name, needed] : o->dependent_required) {
       names.insert(name);
       names.insert(needed.begin(), needed.end());
@@ -531,7 +548,7 @@ const ArrayPlan& PlanTable::Array(const ValuePlan& plan) const {
       out->unique = out->unique || a->unique;
       out->counts_contains = out->counts_contains || a->contains >= 0;
     }
-    if (plan.conjunction && out->counts_contains)
+    if (IsConjunction(plan, kArrayBit) && out->counts_contains)
       for (const ArraySpec* a : out->locals)
         out->chances.push_back(a != nullptr && a->contains >= 0 ? Chances(out->locals, *a, out->prefix) : std::vector<uint32_t>());
     out->members = std::make_unique<std::atomic<const MemberPlan*>[]>(out->prefix + 1);
@@ -733,14 +750,14 @@ const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, 
       const MemberPlan& member = Member(plan, object, -1, it->first);
       std::vector<Tri> now(locals, locals + n);
       for (size_t i = 0; i < n; ++i)
-        if (member.never[i] != 0) now[i] = kFalse;
+        if (member.never[i] != 0 || plan.start[TypeIndex(kObjectBit)][i] == kFalse) now[i] = kFalse;
       Evaluate(
           plan, now.data(), [](int) { return kOpen; }, values);
       it->second = !must;
       if (must) {
         it->second =
             std::all_of(plan.roots.begin(), plan.roots.end(), [&](int r) { return (values[static_cast<size_t>(r)] & kTrue) != 0; });
-        if (plan.conjunction && member.all_needed && Types(*member.child) == 0) it->second = false;
+        if (IsConjunction(plan, kObjectBit) && member.all_needed && Types(*member.child) == 0) it->second = false;
       }
     }
     if (it->second) view->live[s] = ends[s] = 1, todo.push_back(s);

@@ -147,6 +147,7 @@ struct ValuePlan {
   std::vector<int> roots;  // [wanted]
   std::vector<std::string> seen_names;
   bool conjunction = false;               // every local has to hold for the verdicts to be all true
+  uint8_t conjunctions = 0;               // types of which that is so, as far as locals look at values of the type
   std::array<std::vector<Tri>, 7> start;  // [type][local]
   uint8_t types = 0;                      // with which all verdicts can be true, as far as the value's own locals say
   uint8_t open_numbers = 0;               // some local looks at numbers
@@ -161,6 +162,7 @@ struct ValuePlan {
   mutable std::unique_ptr<ArrayPlan> array;
 };
 
+inline bool IsConjunction(const ValuePlan& plan, JsonTypeBit type) { return (plan.conjunctions & type) != 0; }
 inline size_t TypeIndex(JsonTypeBit bit) { return static_cast<size_t>(__builtin_ctz(bit)); }
 
 // Verdicts of `exprs` (scratch, one per expression) from those of the locals. seen(i): of seen_names[i].

@@ -22,7 +22,7 @@ std::unique_ptr<NumberPlan> PlanTable::BuildNumber(const ValuePlan& plan) const 
     if (start[i] == kOpen) open.push_back(i);
   const auto spec = [&](size_t i) -> const NumberSpec& { return *node(plan.locals[open[i]]).number; };
   if (open.empty() || open.size() > kMaxLocals) return out;
-  if (open.size() == 1 && plan.conjunction) {
+  if (open.size() == 1 && IsConjunction(plan, kNumberBit)) {
     out->known = true;
     out->any_of.push_back(&spec(0));
     return out;
