@@ -30,6 +30,8 @@ int Digits(Int128 v) {
 }
 
 constexpr uint16_t kMaxPast = 400;
+constexpr uint8_t kMaxFraction = 200;
+constexpr int kDoubleDigits = 309;   // of the largest double
 constexpr int kIntegerExponent = 7;  // from here on some serialisers write floats with an exponent
 
 int Sign(Int128 v) { return v < 0 ? -1 : v > 0 ? 1 : 0; }
@@ -145,7 +147,7 @@ bool NumberText::Step(uint8_t b) {
       [[fallthrough]];
     case At::kFraction:
       if (is_digit && at == At::kFraction) {
-        if (fraction >= 200) return false;
+        if (fraction >= kMaxFraction) return false;
         ++fraction;
         return digit(At::kFraction);
       }
@@ -217,6 +219,11 @@ bool NumberSpec::Allows(const Decimal& v) const {
   if (max && (Compare(v, *max) > 0 || (max_exclusive && Compare(v, *max) == 0))) return false;
   for (const Decimal& m : multiples)
     if (!IsMultiple(v, m)) return false;
+  if (not_integer && IsInteger(v)) return false;
+  for (const Decimal& m : not_multiples)  // beyond, it depends on how the number is written
+    if (IsExactDouble(v) && IsMultiple(v, m)) return false;
+  for (const Decimal& x : not_values)
+    if (Compare(x, v) == 0) return false;
   if (!values) return true;
   return std::any_of(values->begin(), values->end(), [&](const Decimal& x) { return Compare(x, v) == 0; });
 }
@@ -231,7 +238,7 @@ bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   if (max && Compare(*max, high) < 0) high = *max, high_open = max_exclusive;
   const int order = Compare(low, high);
   if (order > 0 || (order == 0 && (low_open || high_open))) return false;
-  if (!integer && multiples.empty()) return true;
+  if (!integer && multiples.empty()) return order < 0 || Allows(low);
   // A common multiple of every step inside the interval, in units of the finest digit.
   int scale = std::min({0, low.exponent, high.exponent});
   for (const Decimal& m : multiples) scale = std::min(scale, m.exponent);
@@ -252,7 +259,15 @@ bool NumberSpec::ReachableBetween(Decimal low, Decimal high) const {
   if (!a || !b || !step) return true;
   Int128 first = *a / *step * *step;  // rounds towards zero
   if (first < *a || (first == *a && low_open)) first += *step;
-  return high_open ? first < *b : first <= *b;
+  if (!rules_out()) return high_open ? first < *b : first <= *b;
+  // Where every step is ruled out the first few are, too.
+  const size_t looked_at = 64 + not_values.size();
+  for (size_t n = 0; n < looked_at; ++n, first += *step) {
+    if (!(high_open ? first < *b : first <= *b)) return false;
+    if (Allows(Decimal::Make(first, scale))) return true;
+  }
+  return !not_integer && std::none_of(not_multiples.begin(), not_multiples.end(),
+                                      [&](const Decimal& m) { return IsMultiple(Decimal::Make(*step, scale), m); });
 }
 
 // The same for magnitudes: from * 10^exponent <= |v| < to * 10^exponent.
@@ -262,6 +277,10 @@ bool NumberSpec::Between(bool negative, Int128 from, Int128 to, int64_t exponent
   // Mirrored: -high < v <= -low. The open end is the lower one, so the bounds are looked at mirrored as well.
   NumberSpec mirror;
   mirror.integer = integer;
+  mirror.not_integer = not_integer;
+  mirror.not_multiples = not_multiples;
+  mirror.not_values = not_values;
+  for (Decimal& v : mirror.not_values) v.mantissa = -v.mantissa;
   mirror.min = max, mirror.max = min;
   if (mirror.min) mirror.min->mantissa = -mirror.min->mantissa;
   if (mirror.max) mirror.max->mantissa = -mirror.max->mantissa;
@@ -279,6 +298,8 @@ bool NumberSpec::ReachableByExponent(const NumberText& text) const {
   const int whole = text.count - text.fraction;
   if (plain || whole != 1 || text.at == NumberText::At::kZero) return false;
   const auto at = [&](int64_t first) {  // the power of ten of the first digit
+    // Multiples that are written so have to be exact as doubles.
+    if (!multiples.empty() && !IsExactDouble(Decimal::Make(text.digits, first + 1 - text.count))) return false;
     // Integers are written so when they are large, or every "1.5" would be the begin of one.
     return first >= (integer ? kIntegerExponent : -kMaxExponent) && first <= kMaxExponent &&
            Between(text.negative, text.digits, text.digits + 1, first + 1 - text.count);
@@ -302,22 +323,93 @@ bool NumberSpec::Reachable(const NumberText& text) const {
   if (text.in_exponent()) return text.AnyExponent([&](const NumberText& t) { return Allows(t); });
   if (!text.finite() || (text.point && !multiples.empty() && !IsExactDouble(text.value()))) return false;
   if (text.at == At::kMinus) return Between(true, 0, 1, 90000);
+  const bool at_limit = text.count >= kMaxDigits ? text.past >= kMaxPast : text.fraction >= kMaxFraction;
+  if (text.at == At::kFraction && at_limit) return Allows(text) || ReachableByExponent(text);
   if (text.at == At::kPoint || text.at == At::kFraction)
     return Between(text.negative, text.digits, text.digits + 1, -int64_t{text.fraction} + text.extra) || ReachableByExponent(text);
   if (text.at == At::kZero) return Between(text.negative, 0, 1, 0);
+  if (not_integer && text.extra > 0) return false;  // what stands behind the point is not looked at any more
   // k more digits: [d * 10^k, (d + 1) * 10^k). Past the farther bound nothing can come any more.
   const std::optional<Decimal>& far = text.negative ? min : max;
-  for (int k = 0; k <= kMaxDigits; ++k) {
+  const int looked_at = multiples.empty() ? kMaxDigits : kMaxDigits - text.count;
+  for (int k = 0; k <= looked_at && text.count + text.extra + k <= kDoubleDigits; ++k) {
     const int64_t exponent = int64_t{k} + text.extra;
     if (Between(text.negative, text.digits, text.digits + 1, exponent)) return true;
     if (far && text.count + exponent > int64_t{far->exponent} + Digits(far->mantissa)) break;
   }
-  return ReachableByExponent(text);
+  return LastDigits(text) || ReachableByExponent(text);
+}
+
+// Of multiples: behind the digits that are looked at only zeros may come, which bring nothing but twos and fives.
+bool NumberSpec::LastDigits(const NumberText& text) const {
+  if (multiples.empty() || values || text.rounded) return false;
+  const std::optional<Decimal>& far = text.negative ? min : max;
+  if (far && int64_t{far->exponent} + Digits(far->mantissa) <= kMaxDigits) return false;
+  NumberSpec odd;
+  odd.integer = true;
+  for (const Decimal& m : multiples) {
+    Int128 rest = m.mantissa < 0 ? -m.mantissa : m.mantissa;
+    while (rest % 2 == 0) rest /= 2;
+    while (rest % 5 == 0) rest /= 5;
+    odd.multiples.push_back(Decimal::Make(rest, 0));
+  }
+  if (text.count < kMaxDigits) return odd.Between(text.negative, text.digits, text.digits + 1, kMaxDigits - text.count);
+  const Int128 digits = text.negative ? -text.digits : text.digits;
+  if (!odd.Allows(Decimal::Make(digits, 0))) return false;
+  constexpr int kTwosAndFives = 130;  // in a number of kMaxDigits digits
+  for (int k = 0; k <= kTwosAndFives && text.count + text.extra + k < kDoubleDigits; ++k)
+    if (Allows(Decimal::Make(digits, int64_t{k} + text.extra))) return true;
+  return false;
+}
+
+bool NumberSpec::And(const NumberSpec& other) {
+  integer = integer || other.integer;
+  plain = plain || other.plain;
+  not_integer = not_integer || other.not_integer;
+  const auto tighten = [](std::optional<Decimal>& bound, bool& exclusive, const std::optional<Decimal>& to, bool to_exclusive, int sign) {
+    if (!to) return;
+    const int order = bound ? sign * Compare(*to, *bound) : 1;
+    if (order > 0) exclusive = to_exclusive;
+    if (order == 0) exclusive = exclusive || to_exclusive;
+    if (order > 0) bound = to;
+  };
+  tighten(min, min_exclusive, other.min, other.min_exclusive, 1);
+  tighten(max, max_exclusive, other.max, other.max_exclusive, -1);
+  const auto append = [](std::vector<Decimal>& to, const std::vector<Decimal>& from) { to.insert(to.end(), from.begin(), from.end()); };
+  append(multiples, other.multiples);
+  append(not_multiples, other.not_multiples);
+  append(not_values, other.not_values);
+  if (!values) values = other.values;
+  if (values) {
+    std::erase_if(*values, [&](const Decimal& v) { return !Allows(v) || !other.Allows(v); });
+    if (values->empty()) return false;
+  }
+  return !(integer && not_integer) && Satisfiable();
+}
+
+std::optional<std::vector<NumberSpec>> NumberSpec::Not() const {
+  if (plain || rules_out()) return std::nullopt;
+  std::vector<NumberSpec> out;
+  if (integer) out.emplace_back().not_integer = true;
+  if (min) {
+    NumberSpec& below = out.emplace_back();
+    below.max = min;
+    below.max_exclusive = !min_exclusive;
+  }
+  if (max) {
+    NumberSpec& above = out.emplace_back();
+    above.min = max;
+    above.min_exclusive = !max_exclusive;
+  }
+  for (const Decimal& m : multiples) out.emplace_back().not_multiples = {m};
+  if (values) out.emplace_back().not_values = *values;
+  return out;
 }
 
 std::optional<uint64_t> NumberSpec::Alike(const NumberText& text, uint32_t digits) const {
   using At = NumberText::At;
-  if (values || !multiples.empty() || text.past > 0 || text.count + digits >= kMaxDigits || text.fraction + digits >= 200)
+  if (values || rules_out() || !multiples.empty() || text.past > 0 || text.count + digits >= kMaxDigits ||
+      text.fraction + digits >= kMaxFraction)
     return std::nullopt;
   // Behind a single digit an exponent may come, to which every digit counts.
   const bool single = text.count - text.fraction <= 1;
@@ -345,7 +437,7 @@ uint64_t NumberSpec::DigitsAhead(const NumberText& text) const {
   };
   const std::optional<Decimal>& far = text.negative ? min : max;
   const bool integral = text.at == At::kInt, fraction = text.at == At::kPoint || text.at == At::kFraction;
-  if (values || text.past > 0 || (!integral && !(fraction && !integer))) return whole();
+  if (values || rules_out() || text.past > 0 || (!integral && !(fraction && !integer))) return whole();
   // Near the digits that are looked at, and near 2^53, each counts.
   if (!multiples.empty()) return integral && !far && text.count <= 12 ? uint64_t{text.negative} << 1 | 1 : whole();
   // How [digits, digits + 1) at every size to come lies to the bounds: where it is inside of them or outside, the digits do not matter.

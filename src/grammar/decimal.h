@@ -100,21 +100,32 @@ struct NumberSpec {
   bool min_exclusive = false, max_exclusive = false;
   std::vector<Decimal> multiples;
   std::optional<std::vector<Decimal>> values;  // one of these
+  // What is ruled out, where a negated spec is part of this one.
+  bool not_integer = false;
+  std::vector<Decimal> not_multiples, not_values;
 
-  bool free() const { return !integer && !min && !max && multiples.empty() && !values; }
+  bool rules_out() const { return not_integer || !not_multiples.empty() || !not_values.empty(); }
+  bool free() const { return !integer && !min && !max && multiples.empty() && !values && !rules_out(); }
   bool Allows(const Decimal& value) const;
   bool Allows(const NumberText& text) const {
     if (plain && (text.point || text.in_exponent())) return false;
-    if (!text.finite() || (text.rounded && !multiples.empty())) return false;
+    if (!text.finite()) return false;
     // Beyond 2^53 what reads such a text as a double would not find the multiple.
     const Decimal value = text.value();
-    if (!multiples.empty() && (text.point || text.in_exponent()) && !IsExactDouble(value)) return false;
+    const bool looked_at = !text.rounded && (!(text.point || text.in_exponent()) || IsExactDouble(value));
+    if (!looked_at && !multiples.empty()) return false;
+    for (const Decimal& m : not_multiples)
+      if (looked_at && IsMultiple(value, m)) return false;
     return Allows(value);
   }
   // Some allowed number begins with this text. That an exponent may follow is foreseen where serialisers write one: behind a single digit
   // with or without a fraction, for integers only large ones.
   bool Reachable(const NumberText& text) const;
   bool Satisfiable() const;
+  // Narrows this to what `other` allows as well; false: nothing is left.
+  bool And(const NumberSpec& other);
+  // What this does not allow, as alternatives. Nothing: texts are told apart that have the same value.
+  std::optional<std::vector<NumberSpec>> Not() const;
   // Texts with equal answers go on and end alike, as far as so many digits more can tell; nothing: look at all of the text.
   std::optional<uint64_t> Alike(const NumberText& text, uint32_t digits) const;
   // Texts with equal answers go on with the same digits.
@@ -122,6 +133,7 @@ struct NumberSpec {
 
  private:
   bool ReachableBetween(Decimal low, Decimal high) const;
+  bool LastDigits(const NumberText& text) const;
   bool Between(bool negative, Int128 from, Int128 to, int64_t exponent) const;
   bool ReachableByExponent(const NumberText& text) const;
 };

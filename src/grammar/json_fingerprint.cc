@@ -94,6 +94,13 @@ void JsonMachine::PrintNumber(const State& s, uint32_t digits, Print* print) con
     exact = !alike;
     if (alike) print->Add(*alike);
   }
+  if (s.must && s.plan->open_numbers != 0)
+    for (const NumberSpec* n : plans_.Number(*s.plan).any_of) {
+      if (exact) break;
+      const auto alike = n->Alike(t, digits);
+      exact = !alike;
+      if (alike) print->Add(*alike);
+    }
   if (!exact) return;
   print->Add(static_cast<uint64_t>(t.digits));
   print->Add(static_cast<uint64_t>(t.digits >> 64));

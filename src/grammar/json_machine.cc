@@ -10,10 +10,14 @@
 namespace sgl {
 
 using json_detail::ContainsOf;
+using json_detail::Copy;
 using json_detail::FrameBytes;
 using json_detail::kHashStart;
+using json_detail::Missing;
 using json_detail::Mix;
+using json_detail::Owed;
 using json_detail::Scratch;
+using json_detail::Seen;
 using json_detail::SeenOf;
 
 namespace {
@@ -21,27 +25,6 @@ namespace {
 using Mode = JsonState::Mode;
 constexpr const char* kWords[] = {"null", "true", "false"};
 constexpr JsonTypeBit kWordBits[] = {kNullBit, kTrueBit, kFalseBit};
-
-bool Seen(const JsonFrame& f, size_t name) { return (SeenOf(f)[name / 64] >> (name % 64) & 1) != 0; }
-
-JsonFrame* Copy(const JsonFrame& f, FrameArena& arena) {
-  const size_t size = FrameBytes(f);
-  void* to = arena.Allocate(size);
-  std::memcpy(to, &f, size);
-  return static_cast<JsonFrame*>(to);
-}
-
-uint32_t Missing(const JsonFrame& f, const BitRow& required) {
-  uint32_t n = 0;
-  for (size_t w = 0; w < required.size(); ++w) n += static_cast<uint32_t>(__builtin_popcountll(required[w] & ~SeenOf(f)[w]));
-  return n;
-}
-
-// Equal numbers have equal hashes: integers by all their digits, others as the doubles that they will be read as.
-uint64_t NumberHash(Decimal d) {
-  if (!IsInteger(d) || d.exponent > kMaxDigits) d = Decimal::FromDouble(ToDouble(d));
-  return Mix(static_cast<uint64_t>(d.mantissa) ^ Mix(static_cast<uint64_t>(d.mantissa >> 64) + static_cast<uint64_t>(d.exponent) * 77 + 3));
-}
 
 }  // namespace
 
@@ -92,7 +75,9 @@ bool JsonMachine::VerdictsPossible(const JsonFrame* up, const MemberPlan* member
     // As many items as `contains` still misses may be all that there is room for.
     const ArraySpec& a = *up->array->locals[i];
     const Tri found = verdicts[member->contains[i]];
-    const uint32_t seen = ContainsOf(*up)[i], room = a.max == kEndless || a.max <= up->count ? kEndless : a.max - up->count - 1;
+    uint32_t room = a.max == kEndless || a.max <= up->count ? kEndless : a.max - up->count - 1;
+    if (up->must) room = std::min(room, up->array->ChancesFrom(i, size_t{up->count} + 1));
+    const uint32_t seen = ContainsOf(*up)[i];
     if ((found == kFalse && room != kEndless && seen + room < a.min_contains) || (found == kTrue && seen >= a.max_contains))
       locals[i] = kFalse, changed = true;
   }
@@ -101,7 +86,7 @@ bool JsonMachine::VerdictsPossible(const JsonFrame* up, const MemberPlan* member
 
 bool JsonMachine::FramePossible(const JsonFrame& f, const Tri* locals) const {
   const ValuePlan& plan = *f.plan;
-  if (f.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
+  if (Simple(f)) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
   std::vector<Tri> values;
   Evaluate(
       plan, locals,
@@ -117,7 +102,6 @@ bool JsonMachine::FramePossible(const JsonFrame& f, const Tri* locals) const {
 
 bool JsonMachine::ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const {
   const ValuePlan& plan = *s.plan;
-  if (s.must && plan.conjunction) return std::none_of(locals, locals + plan.locals.size(), [](Tri t) { return t == kFalse; });
   std::vector<Tri> values;
   Evaluate(
       plan, locals, [&](int) { return type == kObjectBit ? kOpen : kFalse; }, values);
@@ -131,7 +115,7 @@ bool JsonMachine::ValuePossible(const State& s, const Tri* locals, JsonTypeBit t
 
 bool JsonMachine::BeginValue(State& s, const MemberPlan& full) const {
   const JsonFrame& f = *s.top;
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   const MemberPlan& member = simple ? full : plans_.Reduce(full, LocalsOf(f));
   s.plan = member.child;
   s.member = &member;
@@ -204,6 +188,7 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
   std::memcpy(static_cast<void*>(f), &head, sizeof(JsonFrame));
   std::memset(reinterpret_cast<std::byte*>(f) + sizeof(JsonFrame), 0, size - sizeof(JsonFrame));
   std::copy(start.begin(), start.end(), LocalsOf(*f));
+  if (Simple(*f)) std::replace(LocalsOf(*f), LocalsOf(*f) + start.size(), kFalse, kTrue);  // of other types: nothing to fail
   s.top = f;
   s.mode = type == kObjectBit ? Mode::kFirstKey : Mode::kFirstItem;
   s.space = 0;
@@ -216,14 +201,23 @@ bool JsonMachine::Enter(State& s, JsonTypeBit type, FrameArena& arena) const {
 void JsonMachine::Refresh(JsonFrame& f) const {
   Tri* locals = LocalsOf(f);
   const size_t n = f.plan->locals.size();
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   if (f.object != nullptr) {
     f.full = false;
     for (size_t i = 0; i < n; ++i) {
       if (locals[i] == kFalse || f.object->locals[i].spec == nullptr) continue;
       const ObjectSpec& o = *f.object->locals[i].spec;
-      if (o.max != kEndless && f.count + Missing(f, f.object->locals[i].required) >= o.max && simple) f.full = true;
+      if (o.max != kEndless && f.count + Owed(f, f.object->locals[i]) >= o.max && simple) f.full = true;
       if (!simple || o.max != kEndless) locals[i] = ObjectTri(f, i, false);
+    }
+    if (!simple && f.object->bounded) {
+      std::vector<Tri> with_one_more(locals, locals + n);
+      for (size_t i = 0; i < n; ++i) {
+        const ObjectLocal& local = f.object->locals[i];
+        if (local.spec != nullptr && local.spec->max != kEndless && f.count + 1 + Owed(f, local) > local.spec->max)
+          with_one_more[i] = kFalse;
+      }
+      f.full = !std::equal(with_one_more.begin(), with_one_more.end(), locals) && !FramePossible(f, with_one_more.data());
     }
     f.view = &plans_.View(*f.plan, *f.object, locals, f.must);
   } else {
@@ -241,7 +235,7 @@ Tri JsonMachine::ObjectTri(const JsonFrame& f, size_t i, bool at_end) const {
   bool dependents = true;
   for (const auto& [name, needed] : local.dependent) dependents = dependents && (!Seen(f, name) || Missing(f, needed) == 0);
   if (at_end) return missing == 0 && f.count >= o.min && f.count <= o.max && dependents ? kTrue : kFalse;
-  if (o.max != kEndless && f.count + missing > o.max) return kFalse;
+  if (o.max != kEndless && f.count + Owed(f, local) > o.max) return kFalse;
   if (missing == 0 && f.count >= o.min && o.max == kEndless && local.dependent.empty() && local.closed && Missing(f, local.open) == 0)
     return kTrue;
   return kOpen;
@@ -256,6 +250,7 @@ Tri JsonMachine::ArrayTri(const JsonFrame& f, size_t i, bool at_end) const {
   if (f.count > a->max || found > a->max_contains) return kFalse;
   if (at_end) return f.count >= a->min && wanted == 0 ? kTrue : kFalse;
   if (a->max != kEndless && a->max - f.count < wanted) return kFalse;
+  if (wanted > 0 && f.must && f.array->ChancesFrom(i, f.count) < wanted) return kFalse;
   if (f.count >= a->min && wanted == 0 && a->max == kEndless && a->max_contains == kEndless && !a->unique && a->items == kAnyNode &&
       f.count >= a->prefix.size())
     return kTrue;
@@ -314,7 +309,7 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameAren
         for (size_t i = 0; i < n; ++i)
           if (now[i] != kFalse && f->array->locals[i] != nullptr && f->array->locals[i]->unique) now[i] = kFalse, failed = true;
       auto* item = static_cast<SeenItem*>(arena.Allocate(sizeof(SeenItem)));
-      *item = {f->items, hash};
+      *item = {f->items, hash, s.mode == Mode::kNumber ? std::optional(s.number.value()) : std::nullopt};
       f->items = item;
     }
     f->hash = Mix(f->hash * 31 + hash);
@@ -322,7 +317,7 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameAren
     f->hash += Mix(hash ^ Mix(s.key_hash));
   }
   Refresh(*f);
-  const bool simple = f->must && f->plan->conjunction;
+  const bool simple = Simple(*f);
   if (simple ? failed || std::any_of(now, now + n, [](Tri t) { return t == kFalse; }) : !FramePossible(*f, now)) return false;
   s.top = f;
   s.mode = Mode::kAfterValue;
@@ -334,7 +329,7 @@ bool JsonMachine::EndValue(State& s, const Tri* locals, uint64_t hash, FrameAren
 bool JsonMachine::EndContainer(State& s, FrameArena& arena) const {
   const JsonFrame& f = *s.top;
   const size_t n = f.plan->locals.size();
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   std::vector<Tri>& locals = Scratch(2);
   locals.resize(n);
   for (size_t i = 0; i < n; ++i) {
@@ -350,37 +345,7 @@ bool JsonMachine::EndContainer(State& s, FrameArena& arena) const {
   return EndValue(s, simple ? nullptr : locals.data(), Mix(f.hash + (f.object != nullptr ? 11 : 12)), arena, &f);
 }
 
-// ---- keys ----
-
-bool JsonMachine::NamePossible(const JsonFrame& f, uint32_t name) const {
-  if (Seen(f, name)) return false;
-  const MemberPlan& member = plans_.Named(*f.plan, *f.object, static_cast<int>(name));
-  if (f.object->bounded && f.must && f.plan->conjunction)
-    for (size_t i = 0; i < f.plan->locals.size(); ++i) {
-      const ObjectLocal& local = f.object->locals[i];
-      if (local.spec == nullptr || local.spec->max == kEndless) continue;
-      if (f.count + 1 + Missing(f, local.required) - (TestBit(local.required, name) ? 1 : 0) > local.spec->max) return false;
-    }
-  if (f.must && f.plan->conjunction && member.all_needed) return !member.any_never && plans_.Types(*member.child) != 0;
-  State probe;
-  probe.top = &f;
-  return BeginValue(probe, member);
-}
-
-bool JsonMachine::NamesBelow(const JsonFrame& f, uint32_t node) const {
-  const NameTrie::Node& n = f.object->trie->nodes[node];
-  for (uint32_t i = n.low; i < n.high; ++i)
-    if (NamePossible(f, i)) return true;
-  return false;
-}
-
-bool JsonMachine::KeyAlive(const State& s) const {
-  const JsonFrame& f = *s.top;
-  if (f.view->live[s.s1] != 0 && !f.full) return true;
-  return s.s0 != kDeadState && NamesBelow(f, s.s0);
-}
-
-bool JsonMachine::MoreKeys(const JsonFrame& f) const { return (f.view->live[0] != 0 && !f.full) || NamesBelow(f, 0); }
+// ---- items ----
 
 bool JsonMachine::Used(const JsonFrame& f, uint64_t hash) {
   for (const SeenItem* k = f.items; k != nullptr; k = k->up)
@@ -391,7 +356,12 @@ bool JsonMachine::Used(const JsonFrame& f, uint64_t hash) {
 // Of the few values that an item can have one is not in the array yet.
 bool JsonMachine::ItemLeft(const State& s) const {
   const uint8_t types = plans_.Types(*s.plan);
-  if ((types & (kNumberBit | kArrayBit | kObjectBit)) != 0 || !s.must) return true;
+  if ((types & (kArrayBit | kObjectBit)) != 0 || !s.must) return true;
+  if ((types & kNumberBit) != 0) {
+    State number = s;
+    number.number = {};
+    if (NumberLeft(number)) return true;
+  }
   for (const JsonTypeBit type : kWordBits)
     if ((types & type) != 0 && !Used(*s.top, Mix(1000u + TypeIndex(type)))) return true;
   if ((types & kStringBit) == 0) return false;
@@ -402,7 +372,7 @@ bool JsonMachine::ItemLeft(const State& s) const {
 }
 
 bool JsonMachine::MoreItems(const JsonFrame& f) const {
-  const bool simple = f.must && f.plan->conjunction;
+  const bool simple = Simple(f);
   if (simple)
     for (const ArraySpec* a : f.array->locals)
       if (a != nullptr && f.count >= a->max) return false;
@@ -416,127 +386,7 @@ bool JsonMachine::MoreItems(const JsonFrame& f) const {
   return FramePossible(f, locals.data());
 }
 
-bool JsonMachine::CloseKey(State& s, FrameArena& arena) const {
-  const JsonFrame& f = *s.top;
-  if (!f.object->keys->boundary(s.s1)) return false;
-  const int32_t name = s.s0 != kDeadState ? f.object->trie->nodes[s.s0].name : -1;
-  const MemberPlan* member = nullptr;
-  if (name >= 0) {
-    if (!NamePossible(f, static_cast<uint32_t>(name))) return false;
-    member = &plans_.Named(*f.plan, *f.object, name);
-  } else {
-    if (f.full) return false;
-    for (const SeenKey* k = f.keys; k != nullptr; k = k->up)
-      if (k->hash == s.hash && k->size == s.size) return false;
-    member = &plans_.Member(*f.plan, *f.object, -1, f.object->keys->accept_id(s.s1));
-  }
-  // The key counts from here on; its value's verdicts come later.
-  State after = s;
-  if (!BeginValue(after, *member)) return false;
-  JsonFrame* next = Copy(f, arena);
-  ++next->count;
-  if (name >= 0) {
-    SeenOf(*next)[static_cast<size_t>(name) / 64] |= uint64_t{1} << (name % 64);
-  } else {
-    auto* key = static_cast<SeenKey*>(arena.Allocate(sizeof(SeenKey)));
-    *key = {f.keys, s.hash, s.size};
-    next->keys = key;
-  }
-  if (next->must && next->plan->conjunction) {
-    if (next->object->bounded)
-      for (size_t i = 0; i < next->plan->locals.size(); ++i)
-        if (next->object->locals[i].spec != nullptr && ObjectTri(*next, i, false) == kFalse) return false;
-  } else {
-    Tri* locals = LocalsOf(*next);
-    for (size_t i = 0; i < next->plan->locals.size(); ++i)
-      if (member->never[i] != 0) locals[i] = kFalse;
-    // The value is still to come: a local that it could break stays open until then.
-    for (size_t i = 0; i < next->plan->locals.size(); ++i) {
-      const Tri tri = ObjectTri(*next, i, false);
-      const bool harmless = std::all_of(member->needs[i].begin(), member->needs[i].end(),
-                                        [&](int r) { return member->child->wanted[static_cast<size_t>(r)] == kAnyNode; });
-      if (tri == kFalse || (tri == kTrue && harmless)) locals[i] = tri;
-    }
-    if (!FramePossible(*next, locals)) return false;
-    after.top = next;
-    if (!BeginValue(after, *member)) return false;
-  }
-  after.top = next;
-  after.key_hash = s.hash;
-  after.mode = Mode::kColon;
-  after.space = 0;
-  after.separated = false;
-  s = after;
-  return true;
-}
-
-// ---- numbers and words ----
-
-bool JsonMachine::NumberPossible(const State& s) const {
-  const ValuePlan& plan = *s.plan;
-  const std::vector<Tri>& start = plan.start[TypeIndex(kNumberBit)];
-  const bool simple = s.must && plan.conjunction;
-  std::vector<Tri>& locals = Scratch(3);
-  locals = start;
-  for (size_t i = 0; i < locals.size(); ++i) {
-    if (locals[i] != kOpen) continue;
-    if (!plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Reachable(s.number)) {
-      if (simple) return false;
-      locals[i] = kFalse;
-    }
-  }
-  if (simple) return true;
-  return ValuePossible(s, locals.data(), kNumberBit) && IntegerPossible(s);
-}
-
-// Several integers are asked for, and the value is known but for an exponent: whether it can be what all of them together allow.
-bool JsonMachine::IntegerPossible(const State& s) const {
-  using At = NumberText::At;
-  const NumberText& text = s.number;
-  if (text.at < At::kZero || text.at == At::kInt) return true;
-  const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
-  std::vector<Tri> locals(start.size());
-  for (size_t i = 0; i < start.size(); ++i)
-    if (start[i] == kOpen && !plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->integer) return true;
-  // A number that is no integer may do as well.
-  for (size_t i = 0; i < start.size(); ++i) locals[i] = start[i] == kOpen ? kFalse : start[i];
-  if (ValuePossible(s, locals.data(), kNumberBit)) return true;
-  const auto good = [&](const NumberText& t) {
-    for (size_t i = 0; i < start.size(); ++i)
-      locals[i] = start[i] != kOpen                                                                 ? start[i]
-                  : plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->Allows(t) ? kTrue
-                                                                                                    : kFalse;
-    return ValuePossible(s, locals.data(), kNumberBit);
-  };
-  if (text.in_exponent()) return text.AnyExponent(good);
-  if (good(text)) return true;
-  return text.at != At::kZero && text.count - text.fraction == 1 && text.AnyExponent(good);
-}
-
-bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {
-  if (!s.number.complete()) return false;
-  const ValuePlan& plan = *s.plan;
-  const Decimal value = s.number.value();
-  const uint64_t hash = s.need_hash ? NumberHash(value) : 0;
-  if (plan.open_numbers == 0 && s.must) return EndValue(s, nullptr, hash, arena);
-  std::vector<Tri> locals = plan.start[TypeIndex(kNumberBit)];
-  for (size_t i = 0; i < locals.size(); ++i)
-    if (locals[i] == kOpen)
-      locals[i] = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Allows(s.number) ? kTrue : kFalse;
-  return EndValue(s, locals.data(), hash, arena);
-}
-
-bool JsonMachine::StepNumber(State& s, uint8_t b, FrameArena& arena) const {
-  NumberText next = s.number;
-  if (next.Step(b)) {
-    s.number = next;
-    // What no double holds is refused by most of those who read it, and becomes an infinity for the others.
-    if ((!next.in_exponent() || next.at >= NumberText::At::kExp) && !next.finite()) return false;
-    return s.plan->open_numbers == 0 || NumberPossible(s);
-  }
-  if (!EndNumber(s, arena)) return false;
-  return s.mode != Mode::kDone && Step(s, b, arena);
-}
+// ---- words ----
 
 bool JsonMachine::StepLiteral(State& s, uint8_t b, FrameArena& arena) const {
   const char* word = kWords[s.word];

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,6 +29,7 @@ struct SeenKey {  // a key nobody named
 struct SeenItem {
   const SeenItem* up;
   uint64_t hash;
+  std::optional<Decimal> number;
 };
 
 // An open container. What comes in makes a new frame; the old one stays for those who roll back.
@@ -46,6 +48,9 @@ struct JsonFrame {
   bool full = false;  // objects: no key beyond the required ones
   // Behind it: Tri[locals], uint64_t seen[words], uint32_t contains[locals] (arrays that count).
 };
+
+// Every local that looks at such containers has to hold.
+inline bool Simple(const JsonFrame& f) { return f.must && IsConjunction(*f.plan, f.object != nullptr ? kObjectBit : kArrayBit); }
 
 struct JsonState {
   enum class Mode : uint8_t {
@@ -156,17 +161,19 @@ class JsonMachine {
   bool EndContainer(State& s, FrameArena& arena) const;
   bool NumberPossible(const State& s) const;
   bool IntegerPossible(const State& s) const;
+  bool NumberLeft(const State& s) const;
   bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;
   bool FramePossible(const JsonFrame& f, const Tri* locals) const;
   bool VerdictsPossible(const JsonFrame* up, const MemberPlan* member, const Tri* verdicts) const;
   // The value at hand is an item of an array that must not have it twice.
-  static bool OnlyOnce(const State& s) {
-    return s.top != nullptr && s.top->array != nullptr && s.top->array->unique && s.top->must && s.top->plan->conjunction;
-  }
+  static bool OnlyOnce(const State& s) { return s.top != nullptr && s.top->array != nullptr && s.top->array->unique && Simple(*s.top); }
   static bool Used(const JsonFrame& f, uint64_t hash);
   bool WordLeft(const State& s) const;
   bool ItemLeft(const State& s) const;
   bool NamesBelow(const JsonFrame& f, uint32_t node) const;
+  // Some key that nobody named and that is not there yet begins like `s`, a state inside of a key of f.
+  bool UnnamedLeft(const JsonFrame& f, const State& s) const;
+  JsonFrame* AddKey(const JsonFrame& f, int name, const MemberPlan& member, FrameArena& arena, State& after) const;
   bool KeyAlive(const State& s) const;
   bool MoreKeys(const JsonFrame& f) const;
   bool MoreItems(const JsonFrame& f) const;

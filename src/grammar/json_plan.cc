@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxTrackCells = 2'000'000;
 constexpr size_t kMaxFewKeys = 256;
+constexpr uint32_t kManyKeys = 1'000'000;  // more than one object can have
 
 // What a node's own assertions say before anything of a value of this type was read.
 Tri Start(const SchemaNode& n, JsonTypeBit type) {
@@ -151,6 +152,23 @@ std::unique_ptr<ValuePlan> PlanTable::Build(std::vector<int> wanted) const {
       locals[i] = kOpen;
     }
   }
+  for (size_t t = 0; t < 7 && n <= 256; ++t) {
+    if (t == TypeIndex(kObjectBit) && !plan->seen_names.empty()) continue;
+    const std::vector<Tri>& start = plan->start[t];
+    locals = start;
+    for (Tri& l : locals) l = l == kOpen ? kTrue : l;
+    Evaluate(
+        *plan, locals.data(), [](int) { return kFalse; }, values);
+    bool all = std::all_of(plan->roots.begin(), plan->roots.end(), [&](int r) { return values[static_cast<size_t>(r)] == kTrue; });
+    locals = start;
+    for (size_t i = 0; i < n && all; ++i) {
+      if (start[i] != kOpen) continue;
+      locals[i] = kFalse;
+      all = !possible(locals.data(), kFalse);
+      locals[i] = kOpen;
+    }
+    if (all) plan->conjunctions |= static_cast<uint8_t>(1 << t);
+  }
   return plan;
 }
 
@@ -166,8 +184,17 @@ uint8_t PlanTable::Types(const ValuePlan& plan) const {
     ~Level() { open.pop_back(); }
   } level(&plan);
   uint8_t types = plan.types;
-  if (plan.conjunction && (types & kObjectBit) != 0 && !MembersFeasible(plan)) types &= static_cast<uint8_t>(~kObjectBit);
-  if (plan.conjunction && (types & kArrayBit) != 0 && !ItemsFeasible(plan)) types &= static_cast<uint8_t>(~kArrayBit);
+  if ((types & plan.conjunctions & kObjectBit) != 0 && !MembersFeasible(plan)) types &= static_cast<uint8_t>(~kObjectBit);
+  if ((types & plan.conjunctions & kArrayBit) != 0 && !ItemsFeasible(plan)) types &= static_cast<uint8_t>(~kArrayBit);
+  if ((types & kNumberBit) != 0 && plan.open_numbers != 0) {
+    const NumberPlan& numbers = Number(plan);
+    if (numbers.known && numbers.any_of.empty()) types &= static_cast<uint8_t>(~kNumberBit);
+  }
+  if ((types & plan.conjunctions & kStringBit) != 0) {
+    const std::vector<Tri>& strings = plan.start[TypeIndex(kStringBit)];
+    const bool several = std::count(strings.begin(), strings.end(), kOpen) > 1;
+    if (several && String(plan, true).too_large) types &= static_cast<uint8_t>(~kStringBit);
+  }
   plan.feasible.store(types | kKnown, std::memory_order_relaxed);
   return types;
 }
@@ -208,12 +235,13 @@ bool PlanTable::MembersFeasible(const ValuePlan& plan) const {
 // Of a conjunction: each of the items that there have to be.
 bool PlanTable::ItemsFeasible(const ValuePlan& plan) const {
   std::vector<const ArraySpec*> specs;
-  size_t min = 0, prefix = 0;
+  size_t min = 0, max = kEndless, prefix = 0;
   for (size_t i = 0; i < plan.locals.size(); ++i) {
     const ArraySpec* a = plan.start[TypeIndex(kArrayBit)][i] == kOpen ? node(plan.locals[i]).array.get() : nullptr;
     if (a == nullptr) continue;
     specs.push_back(a);
-    min = std::max({min, size_t{a->min}, size_t{a->contains >= 0 && a->min_contains > 0}});
+    min = std::max({min, size_t{a->min}, size_t{a->contains >= 0 ? a->min_contains : 0}});
+    max = std::min(max, size_t{a->max});
     prefix = std::max(prefix, a->prefix.size());
   }
   for (size_t at = 0; at < std::min(min, prefix + 1); ++at) {
@@ -221,8 +249,29 @@ bool PlanTable::ItemsFeasible(const ValuePlan& plan) const {
     for (const ArraySpec* a : specs) wanted.push_back(at < a->prefix.size() ? a->prefix[at] : a->items);
     if (!Feasible(std::move(wanted))) return false;
   }
-  return std::all_of(specs.begin(), specs.end(),
-                     [&](const ArraySpec* a) { return a->contains < 0 || a->min_contains == 0 || Feasible({a->contains}); });
+  return min <= max && std::all_of(specs.begin(), specs.end(), [&](const ArraySpec* a) {
+           return a->contains < 0 || a->min_contains == 0 || Chances(specs, *a, std::min(prefix, max))[0] >= a->min_contains;
+         });
+}
+
+std::vector<uint32_t> PlanTable::Chances(const std::vector<const ArraySpec*>& specs, const ArraySpec& counting, size_t prefix) const {
+  std::vector<uint32_t> out(prefix + 1, 0);
+  uint32_t max = kEndless;
+  for (const ArraySpec* a : specs)
+    if (a != nullptr) max = std::min(max, a->max);
+  for (size_t at = prefix + 1; at-- > 0;) {
+    if (at < prefix) out[at] = out[at + 1];
+    if (at >= max) continue;
+    std::vector<int> wanted{counting.contains};
+    for (const ArraySpec* a : specs)
+      if (a != nullptr) wanted.push_back(at < a->prefix.size() ? a->prefix[at] : a->items);
+    if (!Feasible(std::move(wanted))) continue;
+    if (at == prefix)
+      out[at] = max == kEndless ? kEndless : max - static_cast<uint32_t>(at);
+    else if (out[at] != kEndless)
+      ++out[at];
+  }
+  return out;
 }
 
 std::unique_ptr<StringPlan> PlanTable::BuildString(const ValuePlan& plan, bool must) const {
@@ -370,6 +419,14 @@ void PlanTable::FindWords(StringPlan& out) {
   }
 }
 
+const NumberPlan& PlanTable::Number(const ValuePlan& plan) const {
+  std::call_once(plan.number_once, [&] {
+    plan.number = BuildNumber(plan);
+    bytes_ += 100 + plan.number->own.size() * sizeof(NumberSpec);
+  });
+  return *plan.number;
+}
+
 const StringPlan& PlanTable::String(const ValuePlan& plan, bool must) const {
   const size_t i = must ? 1 : 0;
   std::call_once(plan.string_once[i], [&] {
@@ -402,7 +459,7 @@ std::unique_ptr<ObjectPlan> PlanTable::BuildObject(const ValuePlan& plan) const 
         if (few) names.insert(words.begin(), words.end());
       }
     }
-    out->only_named = out->only_named || (few && plan.conjunction);
+    out->only_named = out->only_named || (few && IsConjunction(plan, kObjectBit));
     for (const auto& [name, needed] : o->dependent_required) {
       names.insert(name);
       names.insert(needed.begin(), needed.end());
@@ -435,6 +492,19 @@ std::unique_ptr<ObjectPlan> PlanTable::BuildObject(const ValuePlan& plan) const 
       BitRow row(out->words, 0);
       for (const std::string& n : needed) SetBit(row, index(n));
       local.dependent.emplace_back(static_cast<uint32_t>(index(name)), std::move(row));
+    }
+    // What a needed name needs is needed.
+    for (bool grown = true; grown;) {
+      grown = false;
+      for (auto& entry : local.dependent)
+        for (const auto& other : local.dependent) {
+          if (!TestBit(entry.second, other.first)) continue;
+          for (size_t w = 0; w < out->words; ++w) {
+            const uint64_t more = other.second[w] & ~entry.second[w];
+            entry.second[w] |= more;
+            grown = grown || more != 0;
+          }
+        }
     }
     for (const auto& [dfa, kid] : local.spec->patterns) out->track_of_pattern.back().push_back(track(dfa));
     if (local.spec->names) out->track_of_names.back() = track(local.spec->names);
@@ -478,6 +548,9 @@ const ArrayPlan& PlanTable::Array(const ValuePlan& plan) const {
       out->unique = out->unique || a->unique;
       out->counts_contains = out->counts_contains || a->contains >= 0;
     }
+    if (IsConjunction(plan, kArrayBit) && out->counts_contains)
+      for (const ArraySpec* a : out->locals)
+        out->chances.push_back(a != nullptr && a->contains >= 0 ? Chances(out->locals, *a, out->prefix) : std::vector<uint32_t>());
     out->members = std::make_unique<std::atomic<const MemberPlan*>[]>(out->prefix + 1);
     bytes_ += 200 + out->prefix * 8;
     plan.array = std::move(out);
@@ -610,6 +683,39 @@ const MemberPlan& PlanTable::Item(const ValuePlan& plan, const ArrayPlan& array,
   return slot.compare_exchange_strong(expected, made, std::memory_order_acq_rel) ? *made : *expected;
 }
 
+// From the ends backwards: what is never reached goes round in circles, and has endless keys ahead.
+void PlanTable::CountKeys(const MultiDfa& keys, std::vector<uint8_t> ends, KeyView& view) {
+  const size_t n = keys.size();
+  std::vector<uint32_t> ahead(n, 0), todo;  // moves to states that are not counted yet
+  std::vector<std::vector<uint32_t>> sources(n);
+  for (uint32_t s = 0; s < n; ++s) {
+    if (view.live[s] == 0) continue;
+    for (int b = 0; b < 256; ++b)
+      if (const uint32_t t = keys.Step(s, static_cast<uint8_t>(b)); t != kDeadState && view.live[t] != 0) {
+        ++ahead[s];
+        sources[t].push_back(s);
+      }
+    if (ahead[s] == 0) todo.push_back(s);
+  }
+  if (todo.empty()) return;
+  std::vector<uint32_t> words(n, 0);
+  for (uint32_t s = 0; s < n; ++s) words[s] = ends[s];
+  while (!todo.empty()) {
+    const uint32_t t = todo.back();
+    todo.pop_back();
+    for (const uint32_t s : sources[t]) {
+      const uint64_t sum = uint64_t{words[s]} + words[t];
+      words[s] = static_cast<uint32_t>(std::min<uint64_t>(sum, kEndless));
+      if (--ahead[s] == 0) todo.push_back(s);
+    }
+  }
+  for (uint32_t s = 0; s < n; ++s)
+    if (ahead[s] > 0 || words[s] > kManyKeys) words[s] = kEndless;
+  if (std::none_of(words.begin(), words.end(), [](uint32_t w) { return w > 0 && w != kEndless; })) return;
+  view.ends = std::move(ends);
+  view.words = std::move(words);
+}
+
 const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, const Tri* locals, bool must) const {
   const size_t n = plan.locals.size();
   bool plain = must;
@@ -633,6 +739,7 @@ const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, 
   std::map<uint32_t, bool> good;
   std::vector<std::vector<uint32_t>> sources(keys.size());
   std::vector<uint32_t> todo;
+  std::vector<uint8_t> ends(keys.size(), 0);
   for (uint32_t s = 0; s < keys.size() && !object.too_large && !(must && object.only_named); ++s) {
     keys.ForEachMove(s, [&](uint32_t t) {
       if (sources[t].empty() || sources[t].back() != s) sources[t].push_back(s);
@@ -643,17 +750,17 @@ const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, 
       const MemberPlan& member = Member(plan, object, -1, it->first);
       std::vector<Tri> now(locals, locals + n);
       for (size_t i = 0; i < n; ++i)
-        if (member.never[i] != 0) now[i] = kFalse;
+        if (member.never[i] != 0 || plan.start[TypeIndex(kObjectBit)][i] == kFalse) now[i] = kFalse;
       Evaluate(
           plan, now.data(), [](int) { return kOpen; }, values);
       it->second = !must;
       if (must) {
         it->second =
             std::all_of(plan.roots.begin(), plan.roots.end(), [&](int r) { return (values[static_cast<size_t>(r)] & kTrue) != 0; });
-        if (plan.conjunction && member.all_needed && Types(*member.child) == 0) it->second = false;
+        if (IsConjunction(plan, kObjectBit) && member.all_needed && Types(*member.child) == 0) it->second = false;
       }
     }
-    if (it->second) view->live[s] = 1, todo.push_back(s);
+    if (it->second) view->live[s] = ends[s] = 1, todo.push_back(s);
   }
   while (!todo.empty()) {
     const uint32_t t = todo.back();
@@ -661,6 +768,7 @@ const KeyView& PlanTable::View(const ValuePlan& plan, const ObjectPlan& object, 
     for (const uint32_t s : sources[t])
       if (view->live[s] == 0) view->live[s] = 1, todo.push_back(s);
   }
+  if (&keys != PlainKeys().get()) CountKeys(keys, std::move(ends), *view);
   view->all_live = &keys == PlainKeys().get() && std::all_of(view->live.begin(), view->live.end(), [](uint8_t l) { return l != 0; });
   std::lock_guard lock(object.mutex);
   const KeyView& kept = *object.views.try_emplace(key, std::move(view)).first->second;

@@ -1,6 +1,7 @@
 // What is to be decided about one JSON value: a set of schema nodes, flattened into local assertions and a formula over them. Plans are
 // made when a value of their kind is first met and kept with the grammar; they never change afterwards. SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -47,6 +48,19 @@ struct StringPlan {
   std::vector<uint8_t> relevant;    // [locals] still open for a string
 };
 
+// The numbers that make every verdict true, as alternatives.
+struct NumberPlan {
+  bool known = false;  // else too much would have to be told apart
+  std::vector<const NumberSpec*> any_of;
+  std::vector<std::unique_ptr<const NumberSpec>> own;
+  bool Reachable(const NumberText& text) const {
+    return std::any_of(any_of.begin(), any_of.end(), [&](const NumberSpec* n) { return n->Reachable(text); });
+  }
+  bool Allows(const NumberText& text) const {
+    return std::any_of(any_of.begin(), any_of.end(), [&](const NumberSpec* n) { return n->Allows(text); });
+  }
+};
+
 struct NameTrie {
   struct Node {
     uint32_t first_kid = 0, kids = 0;
@@ -63,15 +77,19 @@ struct NameTrie {
 struct ObjectLocal {
   const ObjectSpec* spec = nullptr;  // null: no assertion about objects
   BitRow required;
-  BitRow open;          // names whose value can still fail
-  bool closed = false;  // additional, patterns and names accept anything: only `open` can fail
-  std::vector<std::pair<uint32_t, BitRow>> dependent;
+  BitRow open;                                         // names whose value can still fail
+  bool closed = false;                                 // additional, patterns and names accept anything: only `open` can fail
+  std::vector<std::pair<uint32_t, BitRow>> dependent;  // what a name asks for, and what that asks for
 };
 
 // Which keys nobody named are worth starting, under one set of still possible locals.
 struct KeyView {
   std::vector<uint8_t> live;  // [key automaton state]
   bool all_live = false;      // every key may be started, nothing tells them apart
+  // Where patterns leave few keys, which then can be used up: at which states one ends, and how many begin with what led to a state
+  // (kEndless: more than any text has). Empty: endless everywhere.
+  std::vector<uint8_t> ends;
+  std::vector<uint32_t> words;
 };
 
 struct ObjectPlan {
@@ -99,6 +117,12 @@ struct ArrayPlan {
   std::vector<const ArraySpec*> locals;  // null: no assertion
   size_t prefix = 0;
   bool unique = false, counts_contains = false;
+  // Of a conjunction: how many items from a place on (the last one: behind the prefix) can be what a local's `contains` counts; per local,
+  // empty where nothing is counted.
+  std::vector<std::vector<uint32_t>> chances;
+  uint32_t ChancesFrom(size_t local, size_t at) const {
+    return local < chances.size() && !chances[local].empty() ? chances[local][std::min(at, prefix)] : kEndless;
+  }
   mutable std::unique_ptr<std::atomic<const MemberPlan*>[]> members;  // [prefix + 1]
 };
 
@@ -123,6 +147,7 @@ struct ValuePlan {
   std::vector<int> roots;  // [wanted]
   std::vector<std::string> seen_names;
   bool conjunction = false;               // every local has to hold for the verdicts to be all true
+  uint8_t conjunctions = 0;               // types of which that is so, as far as locals look at values of the type
   std::array<std::vector<Tri>, 7> start;  // [type][local]
   uint8_t types = 0;                      // with which all verdicts can be true, as far as the value's own locals say
   uint8_t open_numbers = 0;               // some local looks at numbers
@@ -130,12 +155,14 @@ struct ValuePlan {
 
   mutable std::atomic<uint8_t> feasible{0};  // PlanTable::Types with the highest bit set, once it is known
 
-  mutable std::once_flag string_once[2], object_once, array_once;
+  mutable std::once_flag string_once[2], number_once, object_once, array_once;
   mutable std::unique_ptr<StringPlan> string[2];
+  mutable std::unique_ptr<NumberPlan> number;
   mutable std::unique_ptr<ObjectPlan> object;
   mutable std::unique_ptr<ArrayPlan> array;
 };
 
+inline bool IsConjunction(const ValuePlan& plan, JsonTypeBit type) { return (plan.conjunctions & type) != 0; }
 inline size_t TypeIndex(JsonTypeBit bit) { return static_cast<size_t>(__builtin_ctz(bit)); }
 
 // Verdicts of `exprs` (scratch, one per expression) from those of the locals. seen(i): of seen_names[i].
@@ -190,6 +217,7 @@ class PlanTable {
   // As plan.types, required members and items looked at as well: without them a container has no end.
   uint8_t Types(const ValuePlan& plan) const;
   const StringPlan& String(const ValuePlan& plan, bool must) const;
+  const NumberPlan& Number(const ValuePlan& plan) const;
   const ObjectPlan& Object(const ValuePlan& plan) const;
   const ArrayPlan& Array(const ValuePlan& plan) const;
   // name: index of a known name or -1; accept: MultiDfa::accept_id at the end of the key.
@@ -207,13 +235,17 @@ class PlanTable {
   const SchemaNode& node(int id) const { return schema_.nodes[static_cast<size_t>(id)]; }
   int AddNode(ValuePlan& plan, std::map<int, int>& done, int id) const;
   std::unique_ptr<ValuePlan> Build(std::vector<int> wanted) const;
+  std::unique_ptr<NumberPlan> BuildNumber(const ValuePlan& plan) const;
   std::unique_ptr<StringPlan> BuildString(const ValuePlan& plan, bool must) const;
   bool MergeTracks(const ValuePlan& plan, StringPlan& out) const;
   static void FindWords(StringPlan& out);
   std::unique_ptr<ObjectPlan> BuildObject(const ValuePlan& plan) const;
   const MemberPlan* Keep(Links links, int name) const;
+  static void CountKeys(const MultiDfa& keys, std::vector<uint8_t> ends, KeyView& view);
   bool MembersFeasible(const ValuePlan& plan) const;
   bool ItemsFeasible(const ValuePlan& plan) const;
+  // ArrayPlan::chances of one of `specs`, all of which have to hold.
+  std::vector<uint32_t> Chances(const std::vector<const ArraySpec*>& specs, const ArraySpec& counting, size_t prefix) const;
   bool Feasible(std::vector<int> wanted) const;
 
   Schema schema_;

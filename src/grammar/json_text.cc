@@ -256,11 +256,14 @@ bool JsonMachine::scalar_key(const State& s, uint32_t longest_token, ScalarKey* 
       return true;
     }
     // Which digits go on; the rest is looked at with the number at hand.
-    if (!s.must || (s.need_hash && s.number.in_exponent()) || s.top == nullptr || s.number.past > 200 || s.number.fraction > 150)
+    if (!s.must || (s.need_hash && s.number.in_exponent()) || (s.plan->open_numbers != 0 && OnlyOnce(s)) || s.top == nullptr ||
+        s.number.past > 200 || s.number.fraction > 150)
       return false;
     uint64_t digits = 0;
     const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
-    for (size_t i = 0; i < start.size(); ++i)
+    const NumberPlan& numbers = plans_.Number(*s.plan);
+    for (const NumberSpec* n : numbers.any_of) digits = Mix(digits ^ n->DigitsAhead(s.number));
+    for (size_t i = 0; i < start.size() && !numbers.known; ++i)
       if (start[i] == kOpen)
         digits = Mix(digits ^ plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->DigitsAhead(s.number));
     *key = {s.plan, digits, static_cast<uint64_t>(s.number.at) | 0x100, false};
@@ -335,7 +338,7 @@ JsonMachine::Scalar JsonMachine::StepScalar(State& s, uint8_t b, const ScalarKey
     ++s.size;
     s.pending = (b & 0xC0) == 0x80 ? static_cast<uint8_t>(s.pending - 1) : b >= 0xF0 ? 3 : b >= 0xE0 ? 2 : b >= 0xC0 ? 1 : 0;
     if (s.s0 != kDeadState) s.s0 = f.object->trie->Step(s.s0, b);
-    if (f.view->live[s.s1] != 0) return Scalar::kStay;
+    if (f.view->live[s.s1] != 0) return f.view->words.empty() || f.view->words[s.s1] == kEndless ? Scalar::kStay : Scalar::kUnsure;
     return s.s0 == kDeadState ? Scalar::kDead : Scalar::kUnsure;
   }
   if (s.string->simple) return StepText(s, b, none) ? Scalar::kStay : Scalar::kDead;
