@@ -70,7 +70,8 @@ bool JsonMachine::IntegerPossible(const State& s) const {
 bool JsonMachine::NumberLeft(const State& s) const {
   const bool free = s.plan->open_numbers == 0;
   if (s.top->items == nullptr || (free && !s.number.in_exponent())) return true;
-  static const std::vector<const NumberSpec*> any{new NumberSpec};
+  static const NumberSpec anything;
+  static const std::vector<const NumberSpec*> any{&anything};
   const NumberPlan& numbers = plans_.Number(*s.plan);
   if (!free && !numbers.known) return true;
   std::vector<Decimal> used;
