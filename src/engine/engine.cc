@@ -572,7 +572,10 @@ void Engine::Impl::ReapSessions() {
 }
 
 void Engine::Impl::RecoverFrom(const std::exception& error) {
-  Retry([&]() REQUIRES(engine_thread) { StartOver(error.what()); });
+  Retry([&] {
+    AssertRole(engine_thread);
+    StartOver(error.what());
+  });
 }
 
 void Engine::Impl::Main() {
