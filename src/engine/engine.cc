@@ -572,10 +572,7 @@ void Engine::Impl::ReapSessions() {
 }
 
 void Engine::Impl::RecoverFrom(const std::exception& error) {
-  Retry([&] {
-    AssertRole(engine_thread);
-    StartOver(error.what());
-  });
+  Retry([&]() REQUIRES(engine_thread) { StartOver(error.what()); });
 }
 
 void Engine::Impl::Main() {

@@ -66,9 +66,9 @@ bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [&](char x, char y) { return lower(x) == lower(y); });
 }
 
-// What does not fit into memory leaves no half of itself behind.
+// What does not fit into memory leaves no half of itself behind. append may REQUIRE what the caller holds.
 template <class F>
-void AllOrNothing(std::string& text, F&& append) {
+void AllOrNothing(std::string& text, F&& append) NO_THREAD_SAFETY_ANALYSIS {
   const size_t before = text.size();
   try {
     append();
