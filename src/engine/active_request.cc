@@ -194,10 +194,7 @@ void ActiveRequest::Deliver(std::optional<Finish> finish, int64_t retractions, T
     delta.e2e_latency_s = Seconds(now - created_);
     delta.queue_time_s = Seconds(scheduled_.value_or(now) - created_);
   }
-  if (finish && session_ != nullptr) {
-    session_->finished = true;
-    session_->finished_at = now;
-  }
+  if (finish && session_ != nullptr) session_->finished_at = now;
   delta.finish = std::move(finish);
   delta.prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   delta.completion_tokens = output_tokens_;

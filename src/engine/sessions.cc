@@ -43,7 +43,7 @@ void Sessions::Close(const std::string& id) {
 bool Sessions::IsExpired(const Session& session, TimePoint now) {
   if (!session.timeout_s || Seconds(now - session.used) <= *session.timeout_s) return false;
   return std::all_of(session.nodes.begin(), session.nodes.end(), [&](const auto& entry) {
-    return entry.second->finished && Seconds(now - entry.second->finished_at) > *session.timeout_s;
+    return entry.second->finished_at && Seconds(now - *entry.second->finished_at) > *session.timeout_s;
   });
 }
 
@@ -68,7 +68,7 @@ void Sessions::Drop(Session& session, const SessionNode* above, std::vector<Requ
     if (!is_below(node.get())) continue;
     gone.push_back(rid);
     tokens_ -= node->prompt.size();
-    if (!node->finished) abort.push_back(node->id);
+    if (!node->finished_at) abort.push_back(node->id);
   }
   for (const std::string& rid : gone) session.nodes.erase(rid);
 }
@@ -87,7 +87,7 @@ Result<std::shared_ptr<SessionNode>> Sessions::Join(RequestId id, GenerateReques
     const auto node = session.nodes.find(*params.rid);
     if (node == session.nodes.end()) return InvalidArgument(fmt::format("Invalid request session id: it has no request {}", *params.rid));
     last = node->second;
-    if (!last->finished && !params.replace) return InvalidArgument("Session request is appending to a request that hasn't finished.");
+    if (!last->finished_at && !params.replace) return InvalidArgument("Session request is appending to a request that hasn't finished.");
   }
 
   // Composed before anything is dropped: a refusal must leave the session as it was.
@@ -108,7 +108,7 @@ Result<std::shared_ptr<SessionNode>> Sessions::Join(RequestId id, GenerateReques
   if (tokens_ + tokens.size() > kMostTokens) return InvalidArgument("The open sessions hold too many tokens; close some.");
 
   if (params.replace) {
-    if (last != nullptr && !last->finished) abort.push_back(last->id);
+    if (last != nullptr && !last->finished_at) abort.push_back(last->id);
     Drop(session, last.get(), abort);
   }
   request.prompt = std::move(tokens);

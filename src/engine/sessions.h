@@ -4,6 +4,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,8 +21,7 @@ namespace sgl {
 struct SessionNode {
   RequestId id{};
   std::vector<TokenId> prompt, output;
-  bool finished = false;
-  TimePoint finished_at{};
+  std::optional<TimePoint> finished_at;
   std::weak_ptr<SessionNode> parent;  // in the same session
 };
 

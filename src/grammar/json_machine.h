@@ -160,6 +160,7 @@ class JsonMachine {
   bool EndValue(State& s, const Tri* locals, uint64_t hash, FrameArena& arena, const JsonFrame* self = nullptr) const;
   bool EndContainer(State& s, FrameArena& arena) const;
   bool NumberPossible(const State& s) const;
+  void JudgeNumber(const ValuePlan& plan, const NumberText& text, std::vector<Tri>& locals) const;
   bool IntegerPossible(const State& s) const;
   bool NumberLeft(const State& s) const;
   bool ValuePossible(const State& s, const Tri* locals, JsonTypeBit type) const;

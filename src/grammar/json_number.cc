@@ -42,25 +42,30 @@ bool JsonMachine::NumberPossible(const State& s) const {
   return ValuePossible(s, locals.data(), kNumberBit) && IntegerPossible(s);
 }
 
+// What all assertions say of a whole number.
+void JsonMachine::JudgeNumber(const ValuePlan& plan, const NumberText& text, std::vector<Tri>& locals) const {
+  locals = plan.start[TypeIndex(kNumberBit)];
+  for (size_t i = 0; i < locals.size(); ++i)
+    if (locals[i] == kOpen) locals[i] = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Allows(text) ? kTrue : kFalse;
+}
+
 // Several integers are asked for, and the value is known but for an exponent: whether it can be what all of them together allow.
 bool JsonMachine::IntegerPossible(const State& s) const {
   using At = NumberText::At;
   const NumberText& text = s.number;
   if (text.at < At::kZero || text.at == At::kInt) return true;
   const std::vector<Tri>& start = s.plan->start[TypeIndex(kNumberBit)];
-  std::vector<Tri> locals(start.size());
+  std::vector<Tri> locals;
   const auto good = [&](const NumberText& t) {
-    for (size_t i = 0; i < start.size(); ++i)
-      locals[i] = start[i] != kOpen                                                                 ? start[i]
-                  : plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->Allows(t) ? kTrue
-                                                                                                    : kFalse;
+    JudgeNumber(*s.plan, t, locals);
     return ValuePossible(s, locals.data(), kNumberBit);
   };
   if (text.in_exponent()) return text.AnyExponent(good);
   for (size_t i = 0; i < start.size(); ++i)
     if (start[i] == kOpen && !plans_.schema().nodes[static_cast<size_t>(s.plan->locals[i])].number->integer) return true;
   // A number that is no integer may do as well.
-  for (size_t i = 0; i < start.size(); ++i) locals[i] = start[i] == kOpen ? kFalse : start[i];
+  locals = start;
+  for (Tri& l : locals) l = l == kOpen ? kFalse : l;
   if (ValuePossible(s, locals.data(), kNumberBit)) return true;
   if (good(text)) return true;
   return text.at != At::kZero && text.count - text.fraction == 1 && text.AnyExponent(good);
@@ -92,10 +97,8 @@ bool JsonMachine::EndNumber(State& s, FrameArena& arena) const {
   const Decimal value = s.number.value();
   const uint64_t hash = s.need_hash ? NumberHash(value) : 0;
   if (plan.open_numbers == 0 && s.must) return EndValue(s, nullptr, hash, arena);
-  std::vector<Tri> locals = plan.start[TypeIndex(kNumberBit)];
-  for (size_t i = 0; i < locals.size(); ++i)
-    if (locals[i] == kOpen)
-      locals[i] = plans_.schema().nodes[static_cast<size_t>(plan.locals[i])].number->Allows(s.number) ? kTrue : kFalse;
+  std::vector<Tri> locals;
+  JudgeNumber(plan, s.number, locals);
   return EndValue(s, locals.data(), hash, arena);
 }
 

@@ -182,12 +182,16 @@ Status CheckLengths(int64_t prompt_tokens, const SamplingAsked& asked, int64_t c
       context_length, total, prompt_tokens, wanted));
 }
 
-void FitLengths(const EngineInfo& info, std::vector<TokenId>& prompt, SamplingAsked& asked) {
+void FitPrompt(const EngineInfo& info, std::vector<TokenId>& prompt) {
   const auto most = static_cast<size_t>(std::max<int64_t>(std::min(info.max_req_input_len, info.context_length - 1), 1));
   if (prompt.size() > most) {
     LOG_WARNING("A prompt of {} tokens was cut to {}", prompt.size(), most);
     prompt.resize(most);
   }
+}
+
+void FitLengths(const EngineInfo& info, std::vector<TokenId>& prompt, SamplingAsked& asked) {
+  FitPrompt(info, prompt);
   std::optional<int64_t>& wanted = asked.params.max_new_tokens;
   if (asked.max_new_tokens_given && wanted) wanted = std::min(*wanted, info.context_length - static_cast<int64_t>(prompt.size()));
 }

@@ -34,6 +34,8 @@ Result<SamplingParams> CheckSamplingParams(SamplingAsked asked, int64_t vocab_si
 // The error of a parameter that this build knows but does not have.
 Error UnsupportedField(std::string_view name);
 
+// --allow-auto-truncate for what generates nothing: a prompt that is too long loses its end.
+void FitPrompt(const EngineInfo& info, std::vector<TokenId>& prompt);
 // A prompt of `prompt_tokens` and `max_new_tokens` more (when the client gave it) must fit the context. Messages are SGLang's.
 // --allow-auto-truncate: afterwards CheckLengths has nothing against it. A prompt loses its end.
 void FitLengths(const EngineInfo& info, std::vector<TokenId>& prompt, SamplingAsked& asked);

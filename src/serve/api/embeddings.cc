@@ -36,10 +36,7 @@ Result<GenerateRequest> Plan(const EmbedBody& body, size_t i, std::string_view n
     TRY(request.prompt, CheckTokenIds(body.input.ids[i], info.vocab_size, name));
     if (request.prompt.empty()) return InvalidArgument(fmt::format("{}: list number {} is empty.", name, i));
   }
-  if (context.config.auto_truncate) {
-    SamplingAsked nothing;
-    FitLengths(info, request.prompt, nothing);
-  }
+  if (context.config.auto_truncate) FitPrompt(info, request.prompt);
   const auto length = static_cast<int64_t>(request.prompt.size());
   if (length > info.max_req_input_len)
     return InvalidArgument(fmt::format("{}: the input ({} tokens) is longer than {} tokens.", name, length, info.max_req_input_len));

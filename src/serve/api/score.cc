@@ -64,10 +64,7 @@ Result<std::vector<GenerateRequest>> PlanScores(const ScoreBody& body, ApiContex
       const std::vector<TokenId>& rest = body.item_first ? query : item;
       prompt.insert(prompt.end(), rest.begin(), rest.end());
     }
-    if (context.config.auto_truncate) {
-      SamplingAsked nothing;
-      FitLengths(info, prompt, nothing);
-    }
+    if (context.config.auto_truncate) FitPrompt(info, prompt);
     requests.push_back(Look(context, std::move(prompt), labels));
     TRY_STATUS(CheckRequest(requests.back(), info).ok() ? Status()
                                                         : InvalidArgument(fmt::format("items[{}]: with the query it has no tokens.", i)));
